@@ -1,0 +1,150 @@
+"""Buffer plan: where each tensor lives in the spike memory, by liveness.
+
+A tensor of C channels, H x W pixels, A bit-planes and N chunks of Tp steps takes
+``N * A * H * W * G`` words, G = ceil(C / P): word address = base + chunk * chunk_step +
+plane * plane_step + pixel * G + group.  A layer whose shortcut is read for the last time
+writes its result over it, in place: the shortcut word of a pixel is read before the result
+of the same pixel is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .config import CoreConfig
+from .errors import CompileError
+from .quantized import INPUT, QuantizedNetwork, TensorInfo
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A tensor's place: ``base`` and the word steps of its axes."""
+
+    base: int
+    groups: int
+    plane_step: int
+    chunk_step: int
+    planes: int
+    chunks: int
+    region: int
+
+    @property
+    def words(self) -> int:
+        return self.chunks * self.planes * self.plane_step
+
+
+@dataclass
+class _Region:
+    """Tensors that share one place, one after the other, and the layers over which it lives."""
+
+    first: int
+    last: int
+    planes: int
+    pixels: int
+    groups: int
+    chunks: int
+    base: int = 0
+
+    @property
+    def words(self) -> int:
+        return self.chunks * self.planes * self.pixels * self.groups
+
+
+def last_uses(net: QuantizedNetwork) -> dict[str, int]:
+    """Index of the last layer that reads each tensor (its own index if none does)."""
+    last = {layer.name: index for index, layer in enumerate(net.layers)}
+    last[INPUT] = 0
+    for index, layer in enumerate(net.layers):
+        last[layer.source] = max(last[layer.source], index)
+        if layer.shortcut is not None:
+            last[layer.shortcut] = max(last[layer.shortcut], index)
+    return last
+
+
+def chunk_count(net: QuantizedNetwork, config: CoreConfig) -> int:
+    """Chunks of Tp steps that T steps need."""
+    return -(-net.steps // config.time_lanes)
+
+
+def input_is_shared(net: QuantizedNetwork, config: CoreConfig) -> bool:
+    """Whether one stored chunk serves every chunk: a static image and only whole chunks."""
+    return net.input.static and net.steps % config.time_lanes == 0
+
+
+def plan_buffers(net: QuantizedNetwork, config: CoreConfig) -> dict[str, Buffer]:
+    """Give every tensor but the readout a place.
+
+    Raises
+    ------
+    CompileError: when the tensors that live at the same time do not fit the spike memory.
+    """
+    infos = net.tensors()
+    last = last_uses(net)
+    chunks = chunk_count(net, config)
+    regions: list[_Region] = []
+    region_of: dict[str, int] = {}
+
+    def new_region(name: str, info: TensorInfo, index: int, count: int) -> None:
+        channels, height, width = info.shape
+        groups = -(-channels // config.output_lanes)
+        region_of[name] = len(regions)
+        regions.append(_Region(index, last[name], info.planes, height * width, groups, count))
+
+    new_region(INPUT, infos[INPUT], -1, 1 if input_is_shared(net, config) else chunks)
+    for index, layer in enumerate(net.layers):
+        if layer.kind == "readout":
+            continue
+        shortcut = layer.shortcut
+        if (
+            shortcut is not None
+            and shortcut != INPUT
+            and last[shortcut] == index
+            and infos[shortcut].shape == infos[layer.name].shape
+            and region_of[shortcut] != region_of[layer.source]
+        ):
+            region = regions[region_of[shortcut]]
+            region_of[layer.name] = region_of[shortcut]
+            region.last = max(region.last, last[layer.name])
+            region.planes = max(region.planes, infos[layer.name].planes)
+        else:
+            new_region(layer.name, infos[layer.name], index, chunks)
+    _place(regions, config, net)
+    buffers = {}
+    for name, number in region_of.items():
+        region = regions[number]
+        plane_step = region.pixels * region.groups
+        shared = name == INPUT and region.chunks < chunks
+        buffers[name] = Buffer(
+            base=region.base,
+            groups=region.groups,
+            plane_step=plane_step,
+            chunk_step=0 if shared else region.planes * plane_step,
+            planes=region.planes,
+            chunks=region.chunks,
+            region=number,
+        )
+    return buffers
+
+
+def _place(regions: list[_Region], config: CoreConfig, net: QuantizedNetwork) -> None:
+    """First fit, largest first, among the regions alive at the same time."""
+    placed: list[_Region] = []
+    for region in sorted(regions, key=lambda r: (-r.words, r.first)):
+        rivals = sorted(
+            (other.base, other.base + other.words)
+            for other in placed
+            if other.first <= region.last and region.first <= other.last
+        )
+        base = 0
+        for start, end in rivals:
+            if base + region.words <= start:
+                break
+            base = max(base, end)
+        region.base = base
+        placed.append(region)
+    needed = max(region.base + region.words for region in regions)
+    if needed > config.spike_depth:
+        raise CompileError(
+            f"network '{net.name}' needs {needed} words of spike memory, this core has {config.spike_depth}; "
+            "use a larger board, fewer channels or pixels, or a core with a larger spike_depth"
+        )

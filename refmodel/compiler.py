@@ -1,0 +1,291 @@
+"""Compiler: an integer network and a core configuration become a Program."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .bounds import LayerBounds, bits_needed, fits, layer_bounds
+from .buffers import Buffer, chunk_count, plan_buffers
+from .config import CoreConfig
+from .errors import CompileError
+from .layout import CombineOp, descriptor_bits, descriptor_fields, descriptor_words, header_fields, pack, param_fields
+from .program import Op, Program, Slab
+from .quantized import IntArray, QuantizedLayer, QuantizedNetwork
+
+_COMBINE = {
+    "pass": CombineOp.ADD,
+    "add": CombineOp.ADD,
+    "and": CombineOp.AND,
+    "iand": CombineOp.IAND,
+    "or": CombineOp.OR,
+}
+
+
+def compile_network(net: QuantizedNetwork, config: CoreConfig) -> Program:
+    """Map ``net`` to ``config``.
+
+    Raises
+    ------
+    CompileError: naming the layer, the limit and the way out, when anything does not fit.
+    """
+    chunks = chunk_count(net, config)
+    if chunks > 1 << config.dim_bits:
+        raise CompileError(f"network '{net.name}': T={net.steps} needs more than {1 << config.dim_bits} chunks")
+    ops = _ops(net, config)
+    buffers = plan_buffers(net, config)
+    image: list[int] = []
+    slabs: list[Slab] = []
+    for op in ops:
+        for group in range(op.groups):
+            descriptor = _descriptor(net, config, op, group, buffers, chunks)
+            slabs.append(Slab(op, group, len(image), descriptor))
+            image += _slab_image(config, op, group, descriptor, net.steps)
+    classes = ops[-1].out.shape[0]
+    image.append(pack(header_fields(config), {"end": 1, "classes_last": classes - 1}))
+    if len(image) > config.store_depth:
+        raise CompileError(
+            f"network '{net.name}' needs {len(image)} words of {config.store_width} bits in the resting store, "
+            f"this core has {config.store_depth}; use fewer weight bits or channels, or a board with more memory"
+        )
+    return Program(config, net, tuple(ops), tuple(slabs), buffers, tuple(image), chunks)
+
+
+def _ops(net: QuantizedNetwork, config: CoreConfig) -> list[Op]:
+    infos = net.tensors()
+    if not net.layers or net.layers[-1].kind != "readout":
+        raise CompileError(f"network '{net.name}' must end with a readout layer")
+    ops = []
+    for index, layer in enumerate(net.layers):
+        source, out = infos[layer.source], infos[layer.name]
+        shortcut = infos[layer.shortcut] if layer.shortcut is not None else None
+        pool = layer.kind == "maxpool"
+        taps = layer.kernel[0] * layer.kernel[1]
+        words = 1 if pool else -(-source.shape[0] // config.output_lanes)
+        tags = words if pool else taps * words
+        op = Op(
+            index=index,
+            layer=layer,
+            source=source,
+            out=out,
+            groups=-(-out.shape[0] // config.output_lanes),
+            words=words,
+            shared_taps=pool,
+            sc_planes=0 if shortcut is None else shortcut.planes,
+            out_planes=out.planes,
+            weights=tags * config.channels_per_word,
+        )
+        _check(net, config, op)
+        ops.append(op)
+    return ops
+
+
+def _check(net: QuantizedNetwork, config: CoreConfig, op: Op) -> None:
+    """Refuse what this core cannot run, before anything is laid out."""
+    layer = op.layer
+    where = f"layer '{layer.name}'"
+    limit = (1 << config.dim_bits) - 1
+    for what, value in (
+        ("input", max(op.source.shape[1:])),
+        ("output", max(op.out.shape[1:])),
+        ("kernel", max(layer.kernel)),
+        ("stride", max(layer.stride)),
+        ("padding", max(layer.padding)),
+    ):
+        if value > limit:
+            raise CompileError(f"{where}: {what} size {value} is over this core's limit of {limit}; raise dim_bits")
+    if min(op.out.shape) < 1:
+        raise CompileError(f"{where}: output shape {op.out.shape} is empty; check kernel, stride and padding")
+    if op.weights > config.bank_depth:
+        raise CompileError(
+            f"{where}: a slab needs {op.weights} weights an event lane, this core's banks hold {config.bank_depth}; "
+            "use fewer input channels, a smaller kernel, more event lanes, or a core with a larger bank_depth"
+        )
+    if max(op.source.planes, op.out_planes, op.sc_planes) > config.max_planes:
+        raise CompileError(
+            f"{where}: values need {max(op.source.planes, op.out_planes, op.sc_planes)} bits, "
+            f"this core has max_planes={config.max_planes}; use fewer input bits or fewer ADD blocks in a row"
+        )
+    if layer.kind == "readout" and op.out.shape[0] > config.result_depth:
+        raise CompileError(f"{where}: {op.out.shape[0]} classes, this core keeps {config.result_depth} results")
+    if layer.current is not None and (op.sc_planes != 1 or layer.combine != "pass"):
+        raise CompileError(f"{where}: a membrane shortcut takes binary spikes and no combiner")
+    if layer.combine in ("and", "iand", "or") and op.sc_planes != 1:
+        raise CompileError(f"{where}: {layer.combine.upper()} takes binary spikes, the shortcut has {op.sc_planes} bits")
+    if len(layer.leak_shifts) > 2 or any(not 1 <= shift <= 7 for shift in layer.leak_shifts):
+        raise CompileError(f"{where}: leak shifts {layer.leak_shifts} are not one or two shifts of 1 to 7")
+    if layer.kind != "maxpool":
+        _check_widths(net, config, op)
+
+
+def _check_widths(net: QuantizedNetwork, config: CoreConfig, op: Op) -> None:
+    layer = op.layer
+    assert layer.weight is not None
+    where = f"layer '{layer.name}'"
+    top = (1 << (config.weight_bits - 1)) - 1
+    largest = int(np.abs(layer.weight).max(initial=0))
+    if int(layer.weight.max(initial=0)) > top or int(layer.weight.min(initial=0)) < -top - 1:
+        raise CompileError(
+            f"{where}: weight magnitude {largest} does not fit {config.weight_bits} bits; "
+            f"quantise to {config.weight_bits} bits or use a core with wider weights"
+        )
+    pixels = op.out.shape[1] * op.out.shape[2]
+    bounds = layer_bounds(layer, op.source.max_value, net.steps, pixels)
+    if not fits(bounds.sum_low, bounds.sum_high, config.acc_width).all():
+        raise CompileError(
+            f"{where}: its sums can need {bits_needed(bounds.sum_low, bounds.sum_high)} bits, this core's "
+            f"accumulators have {config.acc_width}; quantise with max_sum={(1 << (config.acc_width - 1)) - 1}, "
+            "use fewer weight bits, or raise acc_width"
+        )
+    low, high = bounds.membrane_low, bounds.membrane_high
+    if not fits(low, high, config.membrane_width).all():
+        raise CompileError(
+            f"{where}: its membranes can need {bits_needed(low, high)} bits, this core's have "
+            f"{config.membrane_width}; use fewer weight bits or raise membrane_width"
+        )
+    if layer.bias is not None and not fits(layer.bias, layer.bias, config.acc_width).all():
+        raise CompileError(f"{where}: its bias does not fit {config.acc_width} bits; raise acc_width")
+    if layer.current is not None:
+        both = layer.current + (layer.bias if layer.bias is not None else 0)
+        if not fits(both, both, config.acc_width).all():
+            raise CompileError(f"{where}: its shortcut current does not fit {config.acc_width} bits; raise acc_width")
+    if layer.threshold is not None:
+        threshold = stored_threshold(layer, bounds)
+        margin_low, margin_high = low - threshold, high - threshold
+        if not fits(margin_low, margin_high, config.membrane_width).all():
+            raise CompileError(
+                f"{where}: membrane minus threshold can need {bits_needed(margin_low, margin_high)} bits, this core's "
+                f"membranes have {config.membrane_width}; use fewer weight bits or raise membrane_width"
+            )
+
+
+def stored_threshold(layer: QuantizedLayer, bounds: LayerBounds) -> IntArray:
+    """Thresholds as stored, moved to the edge of what the membrane can reach.
+
+    One above reach never fires wherever it lies; one below reach always fires, and under a
+    hard reset its value does not matter either.  A soft reset subtracts it, so it stays.
+    """
+    assert layer.threshold is not None
+    threshold = np.minimum(layer.threshold, bounds.membrane_high + 1)
+    if layer.reset == "hard":
+        threshold = np.maximum(threshold, bounds.membrane_low)
+    return threshold
+
+
+def _descriptor(
+    net: QuantizedNetwork, config: CoreConfig, op: Op, group: int, buffers: dict[str, Buffer], chunks: int
+) -> dict[str, int]:
+    layer, source = op.layer, buffers[op.layer.source]
+    _, in_h, in_w = op.source.shape
+    _, out_h, out_w = op.out.shape
+    row_step = in_w * source.groups
+    origin = -layer.padding[0] * row_step - layer.padding[1] * source.groups
+    values = {
+        "src": source.base + (op.source.planes - 1) * source.plane_step + origin + (group if op.pool else 0),
+        "words_last": op.words - 1,
+        "tap_step": source.groups,
+        "row_step": row_step,
+        "plane_step": -source.plane_step,
+        "chunk_step": source.chunk_step,
+        "tile_x_step": layer.stride[1] * source.groups,
+        "tile_y_step": layer.stride[0] * row_step,
+        "kernel_x_last": layer.kernel[1] - 1,
+        "kernel_y_last": layer.kernel[0] - 1,
+        "origin_x": -layer.padding[1],
+        "origin_y": -layer.padding[0],
+        "stride_x": layer.stride[1],
+        "stride_y": layer.stride[0],
+        "in_x": in_w,
+        "in_y": in_h,
+        "out_x_last": out_w - 1,
+        "out_y_last": out_h - 1,
+        "planes_last": op.source.planes - 1,
+        "chunks_last": chunks - 1,
+        "shared_taps": int(op.shared_taps),
+        "last_step": (net.steps - 1) % config.time_lanes,
+        "soft_reset": int(layer.reset == "soft"),
+        "leak_a": layer.leak_shifts[0] if layer.leak_shifts else 0,
+        "leak_b": layer.leak_shifts[1] if len(layer.leak_shifts) > 1 else 0,
+    }
+    if layer.kind == "readout":
+        values |= {"readout": 1, "result_group": group}
+        return values
+    out = buffers[layer.name]
+    values |= {
+        "dst": out.base + group,
+        "dst_plane_step": out.plane_step,
+        "dst_chunk_step": out.chunk_step,
+        "pixel_step": out.groups,
+        "out_planes_last": op.out_planes - 1,
+        "combine": int(_COMBINE[layer.combine]),
+        "use_current": int(layer.current is not None),
+    }
+    if layer.shortcut is not None:
+        shortcut = buffers[layer.shortcut]
+        values |= {
+            "sc": shortcut.base + group,
+            "sc_plane_step": shortcut.plane_step,
+            "sc_chunk_step": shortcut.chunk_step,
+            "sc_planes": op.sc_planes,
+        }
+    return values
+
+
+def _slab_image(config: CoreConfig, op: Op, group: int, descriptor: dict[str, int], steps: int) -> list[int]:
+    image = [pack(header_fields(config), {"weights_last": op.weights - 1})]
+    weights = _slab_weights(config, op, group)  # [K, n, P]
+    mask = (1 << config.weight_bits) - 1
+    for row in (weights.reshape(-1, config.output_lanes) & mask).tolist():
+        word = 0
+        for lane, value in enumerate(row):
+            word |= value << (lane * config.weight_bits)
+        image.append(word)
+    image += _slab_params(config, op, group, steps)
+    packed = pack(descriptor_fields(config), descriptor)
+    assert descriptor_bits(config) >= packed.bit_length()
+    width = config.store_width
+    image += [(packed >> (i * width)) & ((1 << width) - 1) for i in range(descriptor_words(config))]
+    return image
+
+
+def _slab_weights(config: CoreConfig, op: Op, group: int) -> IntArray:
+    """``[K, words, P]``: event lane k owns channels k*W .. k*W+W-1 of every group of P."""
+    lanes, events, per_word = config.output_lanes, config.event_lanes, config.channels_per_word
+    if op.pool:
+        return np.eye(lanes, dtype=np.int64).reshape(events, per_word, lanes)
+    weight = op.layer.weight
+    assert weight is not None
+    _, cin, kh, kw = weight.shape
+    part = weight[group * lanes : (group + 1) * lanes]
+    padded = np.zeros((lanes, op.words * lanes, kh, kw), np.int64)
+    padded[: part.shape[0], :cin] = part
+    split = padded.reshape(lanes, op.words, events, per_word, kh, kw)
+    return split.transpose(2, 4, 5, 1, 3, 0).reshape(events, op.weights, lanes)
+
+
+def _slab_params(config: CoreConfig, op: Op, group: int, steps: int) -> list[int]:
+    lanes, layer = config.output_lanes, op.layer
+    count = op.out.shape[0]
+    unreachable = (1 << (config.membrane_width - 1)) - 1
+    zero = np.zeros(count, np.int64)
+    bias = zero if layer.bias is None else layer.bias
+    both = bias if layer.current is None else bias + layer.current
+    if op.pool:
+        threshold = zero + 1  # identity weights: the sum is the number of spikes in the window
+    elif layer.threshold is None:
+        threshold = zero + unreachable
+    else:
+        bounds = layer_bounds(layer, op.source.max_value, steps, op.out.shape[1] * op.out.shape[2])
+        threshold = stored_threshold(layer, bounds)
+    words = []
+    for lane in range(lanes):
+        channel = group * lanes + lane
+        if channel < count:
+            values = {
+                "threshold": int(threshold[channel]),
+                "bias": int(bias[channel]),
+                "bias_shortcut": int(both[channel]),
+            }
+        else:
+            values = {"threshold": unreachable}
+        words.append(pack(param_fields(config), values))
+    return words

@@ -1,0 +1,156 @@
+"""CoreConfig: the parameters of one processor core, and every width derived from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import ConfigError
+
+
+def _is_power_of_two(value: int) -> bool:
+    return value > 0 and value & (value - 1) == 0
+
+
+@dataclass(frozen=True)
+class CoreConfig:
+    """A core: ``event_lanes * output_lanes * time_lanes`` synaptic operations a clock.
+
+    Parameters
+    ----------
+    event_lanes: K, events that enter the adder tree together (power of two).
+    output_lanes: P, output channels computed together (power of two, >= K).
+    time_lanes: Tp, time steps computed together.
+    engines: E, copies of the array; only 1 is built.
+    neuron_units: NU, serial neuron units that share the P output lanes.
+    bank_lanes: Q, output lanes fed by one weight memory (one systolic stage).
+    weight_bits: Bw, signed weight width, 2 to 8.
+    acc_width: bits of a synaptic sum (signed).
+    membrane_width: bits of a membrane (signed), at least ``acc_width``.
+    bank_depth: weights a lane can hold in *each half* of its double-buffered bank.
+    spike_depth: words of the spike memory (a word is P channels x Tp steps, one plane).
+    store_depth: words of the resting store that holds the program image.
+    fifo_depth: words a lane's scanner may look ahead.
+    max_planes: most bit-planes a tensor may have.
+    result_depth: largest number of readout channels.
+    dim_bits: bits of a spatial dimension or kernel size.
+    store: what the resting store is made of.
+    """
+
+    event_lanes: int = 2
+    output_lanes: int = 8
+    time_lanes: int = 4
+    engines: int = 1
+    neuron_units: int = 2
+    bank_lanes: int = 2
+    weight_bits: int = 8
+    acc_width: int = 18
+    membrane_width: int = 24
+    bank_depth: int = 128
+    spike_depth: int = 1024
+    store_depth: int = 16384
+    fifo_depth: int = 2
+    max_planes: int = 8
+    result_depth: int = 16
+    dim_bits: int = 8
+    store: Literal["bram", "spram"] = "bram"
+
+    def __post_init__(self) -> None:
+        for name in ("event_lanes", "output_lanes", "time_lanes", "neuron_units", "bank_lanes"):
+            value = getattr(self, name)
+            if not _is_power_of_two(value):
+                raise ConfigError(f"{name} must be a power of two, not {value!r}")
+        checks = (
+            (self.output_lanes % self.event_lanes == 0, "output_lanes must be a multiple of event_lanes"),
+            (self.engines == 1, f"engines={self.engines} is not built: this core has one engine; use engines=1"),
+            (
+                self.slots_per_step >= self.NEURON_LOOP,
+                f"output_lanes / neuron_units must be at least {self.NEURON_LOOP} "
+                "(the neuron's recurrence is that many clocks long)",
+            ),
+            (self.output_lanes % self.bank_lanes == 0, "output_lanes must be a multiple of bank_lanes"),
+            (2 <= self.weight_bits <= 8, f"weight_bits must be 2 to 8, not {self.weight_bits}"),
+            (
+                self.weight_bits < self.acc_width <= self.membrane_width <= 48,
+                "widths must satisfy weight_bits < acc_width <= membrane_width <= 48",
+            ),
+            (1 <= self.fifo_depth <= 16, f"fifo_depth must be 1 to 16, not {self.fifo_depth}"),
+            (
+                1 <= self.max_planes <= self.slots_per_chunk - 2,
+                f"max_planes must be 1 to {self.slots_per_chunk - 2} for this shape, not {self.max_planes}",
+            ),
+            (_is_power_of_two(self.bank_depth), f"bank_depth must be a power of two, not {self.bank_depth}"),
+            (self.bank_depth >= self.channels_per_word, "bank_depth must hold at least one word of channels"),
+            (self.spike_depth >= 4 and self.store_depth >= 4, "memories must have at least 4 words"),
+            (4 <= self.dim_bits <= 12, f"dim_bits must be 4 to 12, not {self.dim_bits}"),
+            (self.store in ("bram", "spram"), f"store must be 'bram' or 'spram', not {self.store!r}"),
+        )
+        for fine, message in checks:
+            if not fine:
+                raise ConfigError(message)
+
+    #: Clocks of the membrane recurrence: sum, fire, reset with first leak term, second leak term.
+    NEURON_LOOP = 4
+
+    @property
+    def lanes(self) -> int:
+        """Synaptic operations a clock: E*K*P*Tp."""
+        return self.engines * self.event_lanes * self.output_lanes * self.time_lanes
+
+    @property
+    def channels_per_word(self) -> int:
+        """W: channels of one event lane in a spike word, P / K."""
+        return self.output_lanes // self.event_lanes
+
+    @property
+    def spike_width(self) -> int:
+        """Bits of a spike-memory word: P channels x Tp steps; bit p*Tp + t."""
+        return self.output_lanes * self.time_lanes
+
+    @property
+    def slots_per_step(self) -> int:
+        """Neuron slots of one time step: P / NU."""
+        return self.output_lanes // self.neuron_units
+
+    @property
+    def slots_per_chunk(self) -> int:
+        """Clocks the neuron stage needs for one tile and chunk."""
+        return self.slots_per_step * self.time_lanes
+
+    @property
+    def stages(self) -> int:
+        """Systolic stages of the synapse array, P / Q."""
+        return self.output_lanes // self.bank_lanes
+
+    @property
+    def tree_levels(self) -> int:
+        """Registered levels of the adder tree over K."""
+        return (self.event_lanes - 1).bit_length()
+
+    @property
+    def param_width(self) -> int:
+        """Bits of one channel's parameters: threshold, bias, shortcut current."""
+        return self.membrane_width + 2 * self.acc_width
+
+    @property
+    def store_width(self) -> int:
+        """Bits of a word of the resting store, a multiple of 16."""
+        return -(-max(self.output_lanes * self.weight_bits, self.param_width) // 16) * 16
+
+    @property
+    def spike_addr_bits(self) -> int:
+        return (self.spike_depth - 1).bit_length()
+
+    @property
+    def store_addr_bits(self) -> int:
+        return (self.store_depth - 1).bit_length()
+
+    @property
+    def tag_bits(self) -> int:
+        """Bits that number the channel words of a slab: log2(bank_depth / W)."""
+        return max(1, (self.bank_depth // self.channels_per_word - 1).bit_length())
+
+    @property
+    def weight_addr_bits(self) -> int:
+        """Bits that number a lane's weights in one half of its bank."""
+        return self.tag_bits + (self.channels_per_word - 1).bit_length()

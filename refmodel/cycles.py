@@ -1,0 +1,186 @@
+"""Cycle model: the clock of everything a core does, from a program and its spikes.
+
+Nothing is simulated clock by clock.  The fetch pipeline, the lanes' queues and the barriers
+obey max-plus recurrences over the fetched words, evaluated for all images at once; slabs of
+one op differ only in their weights, so an op is evaluated once.
+
+Times of a slab are relative to its start clock s (the sequencer's START state):
+- the first word stands before the lanes at s + 1 + FETCH_LATENCY, then one a clock, unless a
+  lane that wants the word has a full queue;
+- a word pushed at q leaves the queue at pop = max(q + 1, the clock its lane gets free), and
+  lets its n events go in clocks pop + 1 .. pop + n;
+- a boundary releases when the slowest lane's last event goes, and a drain not before R clocks
+  after the drain before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .layout import (
+    FETCH_LATENCY,
+    SLOT_TO_WRITEBACK,
+    Flag,
+    barrier_to_slot,
+    descriptor_words,
+)
+from .occupancy import event_counts, time_masks
+from .program import Op, Program
+from .scan_items import ScanItems, scan_items
+
+Times = NDArray[np.int64]
+_NEVER = -(1 << 40)
+
+
+@dataclass(frozen=True)
+class OpTiming:
+    """Timing of one slab of an op, clocks relative to the slab's start.
+
+    barriers: ``[boundary, N]`` release clocks of the flagged items, in order.
+    end: ``[N]`` clock in which the slab's last result is written.
+    events: ``[N]`` events of all lanes.
+    push, pop: ``[item, N, K]`` where kept for a trace: the word's entry in its lane (False /
+    undefined where the lane does not take it).
+    """
+
+    items: ScanItems
+    barriers: Times
+    end: Times
+    events: Times
+    pushed: NDArray[np.bool_] | None = None
+    pop: Times | None = None
+
+
+@dataclass
+class RunTiming:
+    """Timing of whole runs, for N inputs.
+
+    start, end: ``[slab, N]`` clocks of each slab's start and last write, relative to the
+    run's start pulse.  clocks: ``[N]``, from the start pulse to ``done``.
+    """
+
+    program: Program
+    slabs: list[OpTiming] = field(default_factory=list)
+    start: list[Times] = field(default_factory=list)
+    end: list[Times] = field(default_factory=list)
+    clocks: Times = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def layer_clocks(self) -> Times:
+        """``[layer, N]`` clocks of each layer; they add up to ``clocks``."""
+        ops = self.program.ops
+        result = np.zeros((len(ops), len(self.clocks)), np.int64)
+        before = np.zeros(len(self.clocks), np.int64)
+        for slab, end in zip(self.program.slabs, self.end, strict=True):
+            result[slab.op.index] += end - before
+            before = end
+        result[-1] += self.clocks - before
+        return result
+
+    def layer_events(self) -> Times:
+        """``[layer, N]`` events that entered the array in each layer."""
+        result = np.zeros((len(self.program.ops), len(self.clocks)), np.int64)
+        for slab, timing in zip(self.program.slabs, self.slabs, strict=True):
+            result[slab.op.index] += timing.events
+        return result
+
+
+def run_timing(program: Program, tensors: dict[str, NDArray[np.integer]], *, keep: bool = False) -> RunTiming:
+    """Clocks of a run on the given spikes.
+
+    ``tensors``: every tensor's integers ``[N, T, C, H, W]``, as the golden model keeps them.
+    ``keep``: keep what a trace needs (memory grows with the number of words).
+    """
+    config = program.config
+    counts_of: dict[str, NDArray[np.int64]] = {}
+    result = RunTiming(program)
+    timing: OpTiming | None = None
+    last_op: Op | None = None
+    n = next(iter(tensors.values())).shape[0]
+    start = np.zeros(n, np.int64)  # START of the slab before; the run's start pulse plays that part first
+    idle = np.zeros(n, np.int64)
+    overhead = 3 + config.output_lanes  # header address, header, ..., parameters
+    for slab in program.slabs:
+        op = slab.op
+        name = op.layer.source
+        if op is not last_op or op.pool:
+            if name not in counts_of:
+                counts_of = {
+                    key: value for key, value in counts_of.items() if _used_later(program, key, op.index)
+                }
+                masks = time_masks(tensors[name], config, program.chunks, op.source.planes)
+                counts_of[name] = event_counts(masks)
+            timing = op_timing(program, op, counts_of[name], slab.group, keep=keep)
+            last_op = op
+        assert timing is not None
+        loaded = start + overhead + config.event_lanes * op.weights
+        start = np.maximum(loaded, idle) + descriptor_words(config) + 1
+        end = start + timing.end
+        idle = end + 1
+        result.slabs.append(timing)
+        result.start.append(start)
+        result.end.append(end)
+    result.clocks = np.maximum(start + 3, idle) + program.classes + 2
+    return result
+
+
+def _used_later(program: Program, name: str, index: int) -> bool:
+    return any(op.layer.source == name for op in program.ops[index:])
+
+
+def op_timing(
+    program: Program, op: Op, counts: NDArray[np.int64], group: int, *, keep: bool = False
+) -> OpTiming:
+    """Timing of one slab; ``counts`` are its source's events ``[N, chunks, planes, H, W, G, K]``."""
+    config = program.config
+    items = scan_items(op, program.chunks)
+    n_images, lanes = counts.shape[0], config.event_lanes
+    gather = counts[
+        :, items.chunk, np.where(items.shortcut, 0, items.plane), items.y, items.x, items.word + (group if op.pool else 0)
+    ]  # [N, items, K]
+    events = np.where((items.inside & ~items.shortcut)[None, :, None], gather, 0).transpose(1, 0, 2)
+    flagged = items.flag != Flag.NONE
+    pushed = (events > 0) | flagged[:, None, None]
+    busy = np.maximum(events, 1)
+    any_push = pushed.any(axis=(1, 2)).tolist()
+    flags = items.flag.tolist()
+
+    q = np.full(n_images, FETCH_LATENCY, np.int64)
+    free = np.full((n_images, lanes), _NEVER, np.int64)
+    pops = [np.full((n_images, lanes), _NEVER, np.int64) for _ in range(config.fifo_depth)]
+    last_drain = np.full(n_images, _NEVER, np.int64)
+    barriers = []
+    kept_pop = np.zeros((len(items), n_images, lanes), np.int64) if keep else None
+    for j in range(len(items)):
+        q += 1
+        if not any_push[j]:
+            continue
+        takes = pushed[j]
+        np.maximum(q, (np.where(takes, pops[0], _NEVER) + 1).max(axis=1), out=q)
+        pop = np.maximum(free, q[:, None] + 1)
+        finish = pop + busy[j]
+        if kept_pop is not None:
+            kept_pop[j] = pop
+        if flags[j]:
+            release = finish.max(axis=1)
+            if flags[j] != Flag.SHIFT:
+                np.maximum(release, last_drain + config.slots_per_chunk, out=release)
+                last_drain = release
+            barriers.append(release)
+            free = np.broadcast_to(release[:, None], free.shape)
+            pops = [*pops[1:], pop]
+        else:
+            free = np.where(takes, finish, free)
+            pops = [np.where(takes, later, now) for now, later in zip(pops, [*pops[1:], pop], strict=True)]
+    last_slot = last_drain + barrier_to_slot(config) + config.slots_per_chunk - 1
+    end = last_slot + SLOT_TO_WRITEBACK + (0 if op.layer.kind == "readout" else op.out_planes)
+    return OpTiming(
+        items=items,
+        barriers=np.array(barriers),
+        end=end,
+        events=events.sum(axis=(0, 2)),
+        pushed=pushed if keep else None,
+        pop=kept_pop,
+    )

@@ -1,0 +1,388 @@
+"""The integer golden model: what the hardware must compute, bit for bit.
+
+The equations are those stated in :mod:`refmodel.quantized`.  Vectorised over images, time and
+space; only the membrane recurrence loops, over t.  Arrays inside are [N, T, H, W, C].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from .errors import DataError, NetworkError
+from .quantized import COMBINES, INPUT, IntArray, QuantizedLayer, QuantizedNetwork, TensorInfo
+
+Array = NDArray[Any]
+
+#: A leak is at most this many terms V >> a, with a in this range.
+MAX_LEAK_TERMS = 2
+LEAK_SHIFTS = range(1, 5)
+
+_CHUNK_IMAGES = 64
+_CHUNK_BYTES = 1 << 28
+_IM2COL_BYTES = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class GoldenResult:
+    """What :func:`run` computed.
+
+    results ``[N, classes]`` int64: the readout's sums; predictions ``[N]``: their argmax, lowest
+    index first.  With ``keep``: tensors, every tensor's values ``[N, T, C, H, W]`` in the smallest
+    unsigned type (the input too, the readout not); membranes, every layer's H, the membrane before
+    reset, ``[N, T, C, H, W]`` int32 or int64.  The readout's H at (t, y, x) is its running total;
+    pixels are the outer loop (row, then column), t the inner one, and the total starts at bias.
+
+    fired: fraction of neuron steps that fired (before the combiner; a pool's ones), per layer.
+    active: fraction of output values that are not zero, per layer.
+    """
+
+    results: IntArray
+    predictions: IntArray
+    tensors: dict[str, Array] = field(default_factory=dict)
+    membranes: dict[str, Array] = field(default_factory=dict)
+    fired: dict[str, float] = field(default_factory=dict)
+    active: dict[str, float] = field(default_factory=dict)
+
+
+def firing_rates(result: GoldenResult, of: Literal["neurons", "outputs"] = "neurons") -> dict[str, float]:
+    """Firing rate of every layer but the readout, 0..1.
+
+    ``neurons``: own spikes A, before the combiner; ``outputs``: values of g(A, S) that are not zero.
+    """
+    return dict(result.fired if of == "neurons" else result.active)
+
+
+def run(net: QuantizedNetwork, x: Array, *, keep: bool = False) -> GoldenResult:
+    """Run ``net`` on unsigned integers ``x``: ``[N, C, H, W]`` when its input is static, else ``[N, T, C, H, W]``.
+
+    Raises NetworkError for a network that is not legal, DataError for an input that does not fit it.
+    """
+    infos = validate(net)
+    _check_input(net, x)
+    widest = max(net.steps * int(np.prod(info.shape)) for info in infos.values())
+    chunk = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // (16 * widest)))
+    parts = [_run_chunk(net, infos, x[i : i + chunk], keep) for i in range(0, max(1, len(x)), chunk)]
+    results = np.concatenate([part.results for part in parts])
+    weights = np.array([len(part.results) for part in parts]) / max(1, len(x))
+    return GoldenResult(
+        results=results,
+        predictions=np.argmax(results, axis=1).astype(np.int64),
+        tensors={name: np.concatenate([part.tensors[name] for part in parts]) for name in parts[0].tensors},
+        membranes={name: np.concatenate([part.membranes[name] for part in parts]) for name in parts[0].membranes},
+        fired={name: float(weights @ [part.fired[name] for part in parts]) for name in parts[0].fired},
+        active={name: float(weights @ [part.active[name] for part in parts]) for name in parts[0].active},
+    )
+
+
+def _run_chunk(net: QuantizedNetwork, infos: dict[str, TensorInfo], x: Array, keep: bool) -> GoldenResult:
+    """Run a few images through every layer; a tensor is freed after its last reader unless kept."""
+    last_use = {name: i for i, layer in enumerate(net.layers) for name in (layer.source, layer.shortcut) if name}
+    frames = x[:, None] if net.input.static else x  # T = 1 stands for every step until the first membrane
+    live = {INPUT: np.ascontiguousarray(np.moveaxis(frames, 2, -1), dtype=_smallest(infos[INPUT].max_value))}
+    out = GoldenResult(np.zeros(0, np.int64), np.zeros(0, np.int64))
+    if keep:
+        out.tensors[INPUT] = _channels_first(np.repeat(live[INPUT], net.steps if net.input.static else 1, axis=1))
+    for index, layer in enumerate(net.layers):
+        source = live[layer.source]
+        bits = _smallest(infos[layer.name].max_value)
+        if layer.kind == "maxpool":
+            spikes = value = _maxpool(layer, source)
+        else:
+            total = _accumulate(layer, source, infos[layer.source].max_value)
+            if layer.kind == "readout":
+                results, membrane = _readout(layer, total, net.steps, keep)
+                if keep:
+                    out.membranes[layer.name] = _channels_first(membrane)
+                return GoldenResult(results, out.predictions, out.tensors, out.membranes, out.fired, out.active)
+            shortcut = live[layer.shortcut] if layer.shortcut else None
+            spikes, membrane = _neuron(layer, total, shortcut, net.steps, _membrane_type(layer, net.steps, infos), keep)
+            value = _combine(layer, spikes, shortcut, bits)
+            if keep:
+                out.membranes[layer.name] = _channels_first(membrane)
+        live[layer.name] = value
+        out.fired[layer.name] = np.count_nonzero(spikes) / max(1, spikes.size)
+        out.active[layer.name] = np.count_nonzero(value) / max(1, value.size)
+        if keep:
+            out.tensors[layer.name] = _channels_first(
+                np.repeat(value, net.steps, axis=1) if value.shape[1] != net.steps else value
+            )
+        for name in {layer.source, layer.shortcut} & set(live):
+            if last_use[name] == index:
+                del live[name]
+    raise AssertionError("unreachable: validate() demands a readout")
+
+
+def _accumulate(layer: QuantizedLayer, source: Array, largest: int) -> Array:
+    """conv(source) without bias, ``[N, T, OH, OW, Cout]``, exact, in the fastest type proven exact.
+
+    Every partial sum is bounded by sum |w| * largest, so a float matmul whose mantissa holds that
+    bound never rounds, in whatever order BLAS adds.
+    """
+    assert layer.weight is not None
+    weight = layer.weight.transpose(2, 3, 1, 0).reshape(-1, layer.weight.shape[0])
+    kind = _exact_type(_sum_bound(layer, largest))
+    n, steps, height, width, channels = source.shape
+    kh, kw = layer.kernel
+    sh, sw = layer.stride
+    ph, pw = layer.padding
+    out_h, out_w = (height + 2 * ph - kh) // sh + 1, (width + 2 * pw - kw) // sw + 1
+    padded = np.zeros((n * steps, height + 2 * ph, width + 2 * pw, channels), dtype=kind)
+    padded[:, ph : ph + height, pw : pw + width] = source.reshape(-1, height, width, channels)
+    frame, row, column, item = padded.strides
+    # A kernel row is contiguous in memory: kw * channels values.
+    windows = as_strided(
+        padded,
+        (n * steps, out_h, out_w, kh, kw * channels),
+        (frame, row * sh, column * sw, row, item),
+        writeable=False,
+    )
+    matrix = weight.astype(kind)
+    out = np.empty((n * steps, out_h, out_w, weight.shape[1]), dtype=kind)
+    frame_bytes = out_h * out_w * weight.shape[0] * padded.itemsize
+    group = max(1, _IM2COL_BYTES // frame_bytes)
+    for i in range(0, n * steps, group):
+        part = windows[i : i + group]
+        out[i : i + group] = (part.reshape(-1, weight.shape[0]) @ matrix).reshape(-1, out_h, out_w, weight.shape[1])
+    return out.reshape(n, steps, out_h, out_w, weight.shape[1])
+
+
+def _neuron(
+    layer: QuantizedLayer, total: Array, shortcut: Array | None, steps: int, kind: type, keep: bool
+) -> tuple[Array, Array]:
+    """Spikes (bool) and, when kept, H, both ``[N, T, OH, OW, C]``: H = leak(V) + X, [H >= threshold], reset."""
+    assert layer.threshold is not None
+    n, source_steps, height, width, channels = total.shape
+    threshold = layer.threshold.astype(kind)
+    bias = np.zeros(channels, kind) if layer.bias is None else layer.bias.astype(kind)
+    spikes = np.empty((n, steps, height, width, channels), dtype=bool)
+    kept = np.empty((n, steps, height, width, channels) if keep else 0, dtype=kind)
+    membrane = np.zeros((n, height, width, channels), dtype=kind)
+    drive = np.empty_like(membrane)
+    for t in range(steps):
+        if t < source_steps:  # a static source drives every step alike
+            drive = total[:, t].astype(kind) + bias
+        charge = drive
+        if layer.current is not None and shortcut is not None:
+            gate = shortcut[:, min(t, shortcut.shape[1] - 1)]
+            charge = drive + gate.astype(kind) * layer.current.astype(kind)
+        leaked = membrane
+        for shift in layer.leak_shifts:
+            leaked = leaked - (membrane >> shift)
+        membrane = leaked + charge
+        if keep:
+            kept[:, t] = membrane
+        fired = np.greater_equal(membrane, threshold, out=spikes[:, t])
+        membrane = membrane - fired * threshold if layer.reset == "soft" else membrane * ~fired
+    return spikes, kept
+
+
+def _combine(layer: QuantizedLayer, spikes: Array, shortcut: Array | None, kind: type) -> Array:
+    """g(A, S), SEW paper, table 1."""
+    if layer.combine == "pass" or shortcut is None:
+        return spikes.astype(kind)
+    if layer.combine == "add":
+        return spikes.astype(kind) + shortcut.astype(kind)
+    set_bits = shortcut.astype(bool)
+    if layer.combine == "and":
+        return (spikes & set_bits).astype(kind)
+    if layer.combine == "iand":
+        return (~spikes & set_bits).astype(kind)
+    return (spikes | set_bits).astype(kind)
+
+
+def _maxpool(layer: QuantizedLayer, source: Array) -> Array:
+    """Maximum over the window, zero padding, ``[N, T, OH, OW, C]``."""
+    _, _, height, width, _ = source.shape
+    kh, kw = layer.kernel
+    sh, sw = layer.stride
+    ph, pw = layer.padding
+    out_h, out_w = (height + 2 * ph - kh) // sh + 1, (width + 2 * pw - kw) // sw + 1
+    padded = np.pad(source, ((0, 0), (0, 0), (ph, ph), (pw, pw), (0, 0)))
+    taps = [
+        padded[:, :, y : y + sh * (out_h - 1) + 1 : sh, x : x + sw * (out_w - 1) + 1 : sw]
+        for y in range(kh)
+        for x in range(kw)
+    ]
+    return np.maximum.reduce(taps)
+
+
+def _readout(layer: QuantizedLayer, total: Array, steps: int, keep: bool) -> tuple[IntArray, Array]:
+    """Sums ``[N, classes]`` and, when kept, the running total ``[N, T, OH, OW, classes]``."""
+    values = total.astype(np.int64)
+    n, source_steps, height, width, classes = values.shape
+    bias = np.zeros(classes, np.int64) if layer.bias is None else layer.bias.astype(np.int64)
+    repeats = steps if source_steps == 1 else 1
+    if not keep:
+        return bias + repeats * values.sum(axis=(1, 2, 3)), values
+    stepped = np.repeat(values, repeats, axis=1)
+    in_order = np.moveaxis(stepped, 1, 3).reshape(n, -1, classes)  # pixels outer, t inner
+    running = bias + np.cumsum(in_order, axis=1)
+    return running[:, -1], np.moveaxis(running.reshape(n, height, width, steps, classes), 3, 1)
+
+
+def _channels_first(array: Array) -> Array:
+    """[N, T, H, W, C] to [N, T, C, H, W]."""
+    return np.ascontiguousarray(np.moveaxis(array, -1, 2))
+
+
+def _smallest(largest: int) -> type:
+    return np.uint8 if largest < 1 << 8 else np.uint16 if largest < 1 << 16 else np.uint32
+
+
+def _exact_type(bound: int) -> type:
+    return np.float32 if bound < 1 << 24 else np.float64 if bound < 1 << 53 else np.int64
+
+
+def _sum_bound(layer: QuantizedLayer, largest: int) -> int:
+    """Largest magnitude any partial synaptic sum can have."""
+    if layer.weight is None or layer.weight.size == 0:
+        return 0
+    return int(np.abs(layer.weight.astype(object)).sum(axis=(1, 2, 3)).max()) * largest
+
+
+def _largest(vector: IntArray | None) -> int:
+    return 0 if vector is None or vector.size == 0 else max(abs(int(vector.max())), abs(int(vector.min())))
+
+
+def _membrane_bound(layer: QuantizedLayer, steps: int, infos: dict[str, TensorInfo]) -> int:
+    """Largest magnitude a membrane (or readout total) can have: no leak term makes it grow by more than 2."""
+    step = _sum_bound(layer, infos[layer.source].max_value) + _largest(layer.current) + 2
+    if layer.kind == "readout":
+        _, height, width = infos[layer.name].shape
+        return steps * height * width * step + _largest(layer.bias)
+    return steps * (step + _largest(layer.bias) + _largest(layer.threshold)) + _largest(layer.threshold)
+
+
+def _membrane_type(layer: QuantizedLayer, steps: int, infos: dict[str, TensorInfo]) -> type:
+    return np.int32 if _membrane_bound(layer, steps, infos) < 1 << 31 else np.int64
+
+
+def _check_input(net: QuantizedNetwork, x: Array) -> None:
+    shape = net.input.shape if net.input.static else (net.steps, *net.input.shape)
+    axes = "[N, C, H, W]" if net.input.static else "[N, T, C, H, W]"
+    if x.ndim != len(shape) + 1 or x.shape[1:] != shape:
+        raise DataError(
+            f"network {net.name!r}: input must be {axes} = (N, {', '.join(map(str, shape))}), not {x.shape}"
+        )
+    if x.dtype.kind not in "iub":
+        raise DataError(f"network {net.name!r}: input must be unsigned integers, not {x.dtype}; quantise it first")
+    if x.size and (int(x.min()) < 0 or int(x.max()) >= 1 << net.input.bits):
+        raise DataError(
+            f"network {net.name!r}: input must be 0 to {(1 << net.input.bits) - 1} ({net.input.bits} bits), "
+            f"not {x.min()} to {x.max()}"
+        )
+
+
+def validate(net: QuantizedNetwork) -> dict[str, TensorInfo]:
+    """Check an integer network and return its tensors; raises NetworkError that names the bad layer."""
+    where = f"network {net.name!r}"
+    _demand(net.steps >= 1, f"{where}: steps must be at least 1, not {net.steps}")
+    _demand(2 <= net.weight_bits <= 16, f"{where}: weight_bits must be 2 to 16, not {net.weight_bits}")
+    shape = net.input.shape
+    _demand(len(shape) == 3 and min(shape) >= 1, f"{where}: input shape must be (C, H, W), not {shape}")
+    _demand(1 <= net.input.bits <= 16, f"{where}: input bits must be 1 to 16, not {net.input.bits}")
+    kinds = [layer.kind for layer in net.layers]
+    _demand(bool(kinds) and kinds[-1] == "readout", f"{where}: the last layer must be a readout; add one")
+    known = {INPUT: TensorInfo(shape, (1 << net.input.bits) - 1)}
+    for layer in net.layers:
+        last = layer is net.layers[-1]
+        known[layer.name] = _check_layer(layer, known, net.weight_bits, last)
+        bound = _membrane_bound(layer, net.steps, known)
+        _demand(bound < 1 << 62, f"layer {layer.name!r}: membrane may reach {bound}, more than 62 bits; use less bits")
+    return known
+
+
+def _demand(fine: bool, message: str) -> None:
+    if not fine:
+        raise NetworkError(message)
+
+
+def _check_layer(layer: QuantizedLayer, known: dict[str, TensorInfo], weight_bits: int, last: bool) -> TensorInfo:
+    where = f"layer {layer.name!r}"
+    _demand(bool(layer.name) and layer.name not in known, f"{where}: the name is empty or taken; give each its own")
+    for option in ("source", "shortcut"):
+        tensor = getattr(layer, option)
+        fine = tensor in known or (option == "shortcut" and tensor is None)
+        _demand(fine, f"{where}: unknown {option} {tensor!r}; it must be one of {', '.join(known)}")
+    _demand(layer.kind in ("conv", "maxpool", "readout"), f"{where}: unknown kind {layer.kind!r}")
+    _demand((layer.kind == "readout") == last, f"{where}: a readout must be the last layer, and only it")
+    kernel, stride, padding = layer.kernel, layer.stride, layer.padding
+    fine = min(kernel) >= 1 and min(stride) >= 1 and min(padding) >= 0
+    fine = fine and padding[0] < kernel[0] and padding[1] < kernel[1]
+    _demand(fine, f"{where}: kernel={kernel}, stride={stride}, padding={padding} must satisfy 0 <= padding < kernel")
+    source = known[layer.source]
+    out_h, out_w = ((source.shape[i + 1] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in (0, 1))
+    _demand(out_h >= 1 and out_w >= 1, f"{where}: kernel {kernel} is larger than its source {source.shape[1:]}")
+    unused: tuple[str, ...] = ()
+    outputs = source.shape[0]
+    if layer.kind == "maxpool":
+        _demand(source.max_value == 1, f"{where}: max pooling needs a binary source, not counts to {source.max_value}")
+        unused = ("weight", "bias", "threshold", "shortcut", "current", "scale")
+    else:
+        outputs = _check_weight(layer, source.shape[0], weight_bits)
+        if layer.kind == "readout":
+            unused = ("threshold", "shortcut", "current")
+    for option in unused:
+        _demand(getattr(layer, option) is None, f"{where}: a {layer.kind} has no {option}; remove it")
+    if unused:
+        _demand(layer.combine == "pass" and not layer.leak_shifts, f"{where}: a {layer.kind} has no combine or leak")
+        return TensorInfo((outputs, out_h, out_w), 1)
+    for option in ("threshold", "current"):
+        _check_vector(layer, option, outputs)
+    _demand(layer.threshold is not None, f"{where}: a conv needs a threshold; use [Cout] integers")
+    fine = len(layer.leak_shifts) <= MAX_LEAK_TERMS and all(shift in LEAK_SHIFTS for shift in layer.leak_shifts)
+    _demand(fine, f"{where}: leak_shifts must be at most two of 1 to 4, not {layer.leak_shifts}")
+    _demand(layer.reset in ("hard", "soft"), f"{where}: reset must be 'hard' or 'soft', not {layer.reset!r}")
+    return TensorInfo((outputs, out_h, out_w), _check_shortcut(layer, (outputs, out_h, out_w), known))
+
+
+def _check_weight(layer: QuantizedLayer, channels: int, weight_bits: int) -> int:
+    """Check weight and bias; returns the number of output channels."""
+    where = f"layer {layer.name!r}"
+    weight = layer.weight
+    if weight is None or weight.ndim != 4 or weight.dtype.kind not in "iu" or weight.shape[0] < 1:
+        raise NetworkError(f"{where}: weight must be integers [Cout, {channels}, KH, KW]")
+    expected = (weight.shape[0], channels, *layer.kernel)
+    _demand(weight.shape == expected, f"{where}: weight must be of shape {expected}, not {weight.shape}")
+    low, high = -(1 << (weight_bits - 1)), (1 << (weight_bits - 1)) - 1
+    fine = low <= int(weight.min()) and int(weight.max()) <= high
+    _demand(fine, f"{where}: weights must be {low} to {high} ({weight_bits} bits); they reach {_largest(weight)}")
+    _check_vector(layer, "bias", weight.shape[0])
+    fine = layer.scale is None or (layer.scale.shape == (weight.shape[0],) and bool(np.isfinite(layer.scale).all()))
+    _demand(fine, f"{where}: scale must be None or {weight.shape[0]} finite numbers")
+    return int(weight.shape[0])
+
+
+def _check_vector(layer: QuantizedLayer, option: str, outputs: int) -> None:
+    vector = getattr(layer, option)
+    if vector is not None and (vector.shape != (outputs,) or vector.dtype.kind not in "iu"):
+        raise NetworkError(
+            f"layer {layer.name!r}: {option} must be {outputs} integers, not {vector.dtype}{vector.shape}"
+        )
+
+
+def _check_shortcut(layer: QuantizedLayer, shape: tuple[int, int, int], known: dict[str, TensorInfo]) -> int:
+    """Check the shortcut and return the layer's largest output value."""
+    where = f"layer {layer.name!r}"
+    _demand(layer.combine in COMBINES, f"{where}: combine must be one of {', '.join(COMBINES)}, not {layer.combine!r}")
+    use = "current" if layer.current is not None else layer.combine
+    if layer.shortcut is None:
+        _demand(use == "pass", f"{where}: {use} needs a shortcut")
+        return 1
+    fine = (layer.combine == "pass") != (layer.current is None)
+    _demand(fine, f"{where}: a shortcut needs either a combine or a current, not both or neither")
+    shortcut = known[layer.shortcut]
+    _demand(
+        shortcut.shape == shape,
+        f"{where}: shortcut {layer.shortcut!r} has shape {shortcut.shape}, but the layer makes {shape}; project it",
+    )
+    _demand(
+        use == "add" or shortcut.max_value == 1,
+        f"{where}: {use} needs a binary shortcut, but {layer.shortcut!r} counts up to {shortcut.max_value}; use add",
+    )
+    return 1 + shortcut.max_value if use == "add" else 1

@@ -1,0 +1,221 @@
+"""Word layouts, opcodes and latencies that the compiler, the cycle model and the gateware share.
+
+Everything that both sides must agree on is written here, once: the gateware imports it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from .config import CoreConfig
+
+
+class Flag(IntEnum):
+    """Boundary carried by the last scanned word of a bit-plane."""
+
+    NONE = 0
+    SHIFT = 1  #: end of a bit-plane: double the sums, the next plane weighs half
+    DRAIN = 2  #: end of a tile's chunk: hand the sums to the neuron stage
+    DRAIN_LAST = 3  #: the same, and the slab ends here
+
+
+class ArrayOp(IntEnum):
+    """What a synapse stage does with its sums as a bundle of events enters."""
+
+    ADD = 0  #: acc + events
+    DOUBLE = 1  #: 2 * acc + events (Horner's rule over bit-planes)
+    NEW = 2  #: snapshot acc for the neuron stage; acc = events
+    CLEAR = 3  #: acc = events, no snapshot (start of a slab)
+
+
+class CombineOp(IntEnum):
+    """Function of the combiner; PASS is ADD without shortcut planes."""
+
+    ADD = 0
+    AND = 1
+    IAND = 2
+    OR = 3
+
+
+class LoadKind(IntEnum):
+    """What the sequencer does with the store word that arrives in this clock."""
+
+    NONE = 0
+    WEIGHT = 1
+    PARAM = 2
+    DESCRIPTOR = 3
+
+
+#: Clocks between a scanned word's address and its arrival before the lane queues.
+FETCH_LATENCY = 2
+#: Clocks from a barrier to the bundle register of the first stage that carries its op.
+BARRIER_TO_BUNDLE = 2
+#: Clocks from a neuron slot's start to its spike (and membrane) being known.
+SLOT_TO_SPIKE = 4
+#: Clocks from the last slot's start to the write-back unit taking the spikes.
+SLOT_TO_WRITEBACK = 5
+
+
+def array_latency(config: CoreConfig) -> int:
+    """Clocks from a NEW bundle in the first stage's register to its snapshot being readable."""
+    return 2 + config.tree_levels
+
+
+def slot_offset(config: CoreConfig) -> int:
+    """Clocks the first neuron slot waits so that no slot reads a stage before its snapshot.
+
+    Slot i reads output lanes i*NU .. i*NU+NU-1; stage s is readable s clocks after stage 0.
+    """
+    latest = 0
+    for slot in range(config.slots_per_step):
+        last_stage = ((slot + 1) * config.neuron_units - 1) // config.bank_lanes
+        latest = max(latest, last_stage - slot)
+    return latest
+
+
+def barrier_to_slot(config: CoreConfig) -> int:
+    """Clocks from a drain barrier to the first neuron slot of its chunk."""
+    return BARRIER_TO_BUNDLE + array_latency(config) + slot_offset(config)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a descriptor or header: ``width`` bits at bit ``offset``."""
+
+    name: str
+    width: int
+    offset: int
+
+
+def _fields(*pairs: tuple[str, int]) -> tuple[Field, ...]:
+    fields, offset = [], 0
+    for name, width in pairs:
+        fields.append(Field(name, width, offset))
+        offset += width
+    return tuple(fields)
+
+
+def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
+    """Fields of a slab's descriptor, least significant first.
+
+    Addresses and steps are modulo the spike memory's address space; ``*_last`` fields hold
+    a count minus one.
+    """
+    addr, dim, tag = config.spike_addr_bits, config.dim_bits, config.tag_bits
+    planes = (config.max_planes - 1).bit_length()
+    steps = max(1, (config.time_lanes - 1).bit_length())
+    groups = max(1, (-(-config.result_depth // config.output_lanes) - 1).bit_length())
+    return _fields(
+        ("src", addr),  # window origin of tile 0: top plane, chunk 0, padding included
+        ("words_last", tag),  # channel words a tap
+        ("tap_step", addr),
+        ("row_step", addr),
+        ("plane_step", addr),  # negative: planes go from the top one down
+        ("chunk_step", addr),
+        ("tile_x_step", addr),
+        ("tile_y_step", addr),
+        ("kernel_x_last", dim),
+        ("kernel_y_last", dim),
+        ("origin_x", dim + 1),  # minus the padding, two's complement
+        ("origin_y", dim + 1),
+        ("stride_x", dim),
+        ("stride_y", dim),
+        ("in_x", dim + 1),  # input width and height
+        ("in_y", dim + 1),
+        ("out_x_last", dim),
+        ("out_y_last", dim),
+        ("planes_last", max(1, planes)),
+        ("chunks_last", dim),
+        ("shared_taps", 1),  # every tap uses the same weights
+        ("dst", addr),
+        ("dst_plane_step", addr),
+        ("dst_chunk_step", addr),
+        ("pixel_step", addr),  # destination and shortcut step to the next pixel
+        ("out_planes_last", max(1, planes)),
+        ("sc", addr),
+        ("sc_plane_step", addr),
+        ("sc_chunk_step", addr),
+        ("sc_planes", planes + 1),
+        ("combine", 2),
+        ("use_current", 1),
+        ("readout", 1),
+        ("soft_reset", 1),
+        ("leak_a", 3),  # 0: no term
+        ("leak_b", 3),
+        ("last_step", steps),  # last valid step of the last chunk
+        ("result_group", groups),
+    )
+
+
+def descriptor_bits(config: CoreConfig) -> int:
+    fields = descriptor_fields(config)
+    return fields[-1].offset + fields[-1].width
+
+
+def descriptor_words(config: CoreConfig) -> int:
+    """Store words of a descriptor."""
+    return -(-descriptor_bits(config) // config.store_width)
+
+
+def header_fields(config: CoreConfig) -> tuple[Field, ...]:
+    """A slab's first store word; ``end`` closes the program and then ``classes_last`` counts."""
+    return _fields(
+        ("end", 1),
+        ("weights_last", config.weight_addr_bits),
+        ("classes_last", max(1, (config.result_depth - 1).bit_length())),
+    )
+
+
+def param_fields(config: CoreConfig) -> tuple[Field, ...]:
+    """A channel's parameters: threshold, bias, and bias where the shortcut spikes (all signed)."""
+    return _fields(
+        ("threshold", config.membrane_width),
+        ("bias", config.acc_width),
+        ("bias_shortcut", config.acc_width),
+    )
+
+
+def pack(fields: tuple[Field, ...], values: dict[str, int]) -> int:
+    """Pack named values into one word; a missing field is 0, signed values wrap to the width."""
+    unknown = set(values) - {field.name for field in fields}
+    if unknown:
+        raise KeyError(f"unknown fields {sorted(unknown)}")
+    word = 0
+    for field in fields:
+        word |= (int(values.get(field.name, 0)) & ((1 << field.width) - 1)) << field.offset
+    return word
+
+
+def probe_fields(config: CoreConfig) -> tuple[Field, ...]:
+    """The trace: what the core shows of every clock when it is built with ``probe=True``.
+
+    Payload fields are 0 in clocks in which their valid bit is 0.
+    """
+    lanes: list[tuple[str, int]] = []
+    for k in range(config.event_lanes):
+        lanes += [
+            (f"event{k}_valid", 1),
+            (f"event{k}_weight", config.weight_addr_bits),
+            (f"event{k}_mask", config.time_lanes),
+        ]
+    units: list[tuple[str, int]] = []
+    for u in range(config.neuron_units):
+        units += [(f"neuron{u}_spike", 1), (f"neuron{u}_membrane", config.membrane_width)]
+    return _fields(
+        *lanes,
+        ("array_op", 2),
+        ("neuron_valid", 1),
+        *units,
+        ("write_valid", 1),
+        ("write_addr", config.spike_addr_bits),
+        ("write_data", config.spike_width),
+        ("load_kind", 2),
+        ("load_addr", config.store_addr_bits),
+        ("done", 1),
+    )
+
+
+def probe_bits(config: CoreConfig) -> int:
+    fields = probe_fields(config)
+    return fields[-1].offset + fields[-1].width

@@ -1,0 +1,158 @@
+"""Program: what the compiler makes and a core runs.
+
+A program is a list of *slabs*, in execution order: one per op and group of P output
+channels.  In the resting store a slab is a header word, its weights (event lane by event
+lane), the P channels' parameters and its descriptor; a last header ends the program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .buffers import Buffer, input_is_shared
+from .config import CoreConfig
+from .errors import DataError
+from .layout import descriptor_words
+from .quantized import INPUT, QuantizedLayer, QuantizedNetwork, TensorInfo
+
+
+@dataclass(frozen=True)
+class Op:
+    """One layer as the core runs it: geometry in words, the same for all its groups."""
+
+    index: int
+    layer: QuantizedLayer
+    source: TensorInfo
+    out: TensorInfo
+    groups: int  # groups of P output channels
+    words: int  # channel words a tap
+    shared_taps: bool
+    sc_planes: int
+    out_planes: int
+    weights: int  # weight words an event lane and slab
+
+    @property
+    def pool(self) -> bool:
+        return self.layer.kind == "maxpool"
+
+
+@dataclass(frozen=True)
+class Slab:
+    """One op x output group: its descriptor, and where it rests."""
+
+    op: Op
+    group: int
+    address: int
+    descriptor: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled network for one core configuration."""
+
+    config: CoreConfig
+    network: QuantizedNetwork
+    ops: tuple[Op, ...]
+    slabs: tuple[Slab, ...]
+    buffers: dict[str, Buffer]
+    image: tuple[int, ...]
+    chunks: int
+
+    @property
+    def classes(self) -> int:
+        return self.ops[-1].out.shape[0]
+
+    def memory(self) -> dict[str, int]:
+        """Words used and present of each memory of the core."""
+        return {
+            "store_words": len(self.image),
+            "store_depth": self.config.store_depth,
+            "store_width": self.config.store_width,
+            "spike_words": max(b.base + b.words for b in self.buffers.values()),
+            "spike_depth": self.config.spike_depth,
+            "spike_width": self.config.spike_width,
+            "bank_words": max(op.weights for op in self.ops),
+            "bank_depth": self.config.bank_depth,
+        }
+
+    def slab_words(self, slab: Slab) -> int:
+        """Store words of a slab: header, weights, parameters, descriptor."""
+        config = self.config
+        return 1 + config.event_lanes * slab.op.weights + config.output_lanes + descriptor_words(config)
+
+    def input_words(self, x: NDArray[np.integer]) -> tuple[NDArray[np.int64], list[int]]:
+        """Spike-memory addresses and words of one input.
+
+        ``x``: unsigned integers, ``[C, H, W]`` for a static input, else ``[T, C, H, W]``.
+        Raises DataError for a wrong shape or a value out of range.
+        """
+        net, config = self.network, self.config
+        expected = net.input.shape if net.input.static else (net.steps, *net.input.shape)
+        if tuple(x.shape) != tuple(expected):
+            raise DataError(f"network '{net.name}' takes an input of shape {tuple(expected)}, not {tuple(x.shape)}")
+        if x.size and (int(x.min()) < 0 or int(x.max()) >= 1 << net.input.bits):
+            raise DataError(
+                f"network '{net.name}' takes inputs of 0 to {(1 << net.input.bits) - 1}, "
+                f"not {int(x.min())} to {int(x.max())}; scale the data to {net.input.bits} bits"
+            )
+        steps = np.broadcast_to(x, (net.steps, *net.input.shape)) if net.input.static else x
+        buffer = self.buffers[INPUT]
+        tp, lanes = config.time_lanes, config.output_lanes
+        channels, height, width = net.input.shape
+        padded = np.zeros((buffer.chunks * tp, buffer.groups * lanes, height, width), np.int64)
+        used = min(net.steps, buffer.chunks * tp)
+        padded[:used, :channels] = steps[:used]
+        if input_is_shared(net, config):
+            padded[:] = padded[:1]
+        addresses, words = [], []
+        split = padded.reshape(buffer.chunks, tp, buffer.groups, lanes, height, width)
+        for chunk in range(buffer.chunks):
+            for plane in range(net.input.bits):
+                bits = (split[chunk] >> plane) & 1  # [Tp, G, P, H, W]
+                flat = bits.transpose(3, 4, 1, 2, 0).reshape(height * width * buffer.groups, -1)
+                packed = np.packbits(flat.astype(np.uint8), axis=1, bitorder="little")
+                words += [int.from_bytes(row.tobytes(), "little") for row in packed]
+                start = buffer.base + chunk * buffer.chunk_step + plane * buffer.plane_step
+                addresses.append(np.arange(start, start + len(flat)))
+        return np.concatenate(addresses), words
+
+    def image_bytes(self) -> bytes:
+        """The image as bytes, each store word little-endian."""
+        size = self.config.store_width // 8
+        return b"".join(word.to_bytes(size, "little") for word in self.image)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write ``program.bin`` (the image), ``program.hex`` (for $readmemh) and ``program.json``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        size = self.config.store_width // 4
+        raw = self.image_bytes()
+        summary = {
+            "network": self.network.name,
+            "image_words": len(self.image),
+            "image_sha256": hashlib.sha256(raw).hexdigest(),
+            "memory": self.memory(),
+            "slabs": [
+                {"layer": s.op.layer.name, "group": s.group, "address": s.address, "words": self.slab_words(s)}
+                for s in self.slabs
+            ],
+            "buffers": {name: {"base": b.base, "words": b.words} for name, b in self.buffers.items()},
+        }
+        contents = {
+            "program.bin": raw,
+            "program.hex": "".join(f"{word:0{size}x}\n" for word in self.image).encode(),
+            "program.json": (json.dumps(summary, indent=1) + "\n").encode(),
+        }
+        paths = []
+        for name, content in contents.items():
+            path = folder / name
+            partial = folder / (name + ".part")
+            partial.write_bytes(content)
+            partial.replace(path)
+            paths.append(path)
+        return paths

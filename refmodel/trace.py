@@ -1,0 +1,274 @@
+"""Trace: every clock of a run, as the core's probe shows it.
+
+Expands the cycle model's times and the golden model's values into one packed row a clock:
+``[clocks, words]`` of uint32, the fields of :func:`refmodel.layout.probe_fields` from the
+least significant bit of word 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import CoreConfig
+from .cycles import OpTiming, RunTiming
+from .golden import GoldenResult
+from .layout import (
+    BARRIER_TO_BUNDLE,
+    SLOT_TO_SPIKE,
+    SLOT_TO_WRITEBACK,
+    ArrayOp,
+    Field,
+    Flag,
+    LoadKind,
+    barrier_to_slot,
+    descriptor_words,
+    probe_bits,
+    probe_fields,
+)
+from .occupancy import pad_tensor, time_masks
+from .program import Op, Slab
+
+
+@dataclass(frozen=True)
+class SlabValues:
+    """What one slab computes for one image, padded to whole groups and chunks.
+
+    membrane, spike: ``[tiles, chunks, Tp, P]``; written: ``[tiles, chunks, planes, P, Tp]`` bits.
+    """
+
+    membrane: NDArray[np.int64]
+    spike: NDArray[np.bool_]
+    written: NDArray[np.uint8] | None
+
+
+class _Rows:
+    """The packed rows of a window of clocks."""
+
+    def __init__(self, config: CoreConfig, start: int, stop: int):
+        self.start, self.stop = start, stop
+        self.words = np.zeros((stop - start, trace_words(config)), np.uint32)
+        self.fields = {f.name: f for f in probe_fields(config)}
+
+    def put(self, name: str, clocks: NDArray[np.int64], values: NDArray[np.integer]) -> None:
+        """Set a field of at most 32 bits in the given clocks (those outside the window are left out)."""
+        self._put_bits(self.fields[name].offset, self.fields[name].width, clocks, values)
+
+    def put_wide(self, name: str, clocks: NDArray[np.int64], bits: NDArray[np.uint8]) -> None:
+        """Set a field from its bits ``[clocks, width]``, least significant first."""
+        field = self.fields[name]
+        for low in range(0, field.width, 32):
+            part = bits[:, low : low + 32].astype(np.int64)
+            value = (part << np.arange(part.shape[1])).sum(axis=1)
+            self._put_bits(field.offset + low, part.shape[1], clocks, value)
+
+    def _put_bits(self, offset: int, width: int, clocks: NDArray[np.int64], values: NDArray[np.integer]) -> None:
+        inside = (clocks >= self.start) & (clocks < self.stop)
+        rows = clocks[inside] - self.start
+        value = np.broadcast_to(values, clocks.shape)[inside].astype(np.int64) & ((1 << width) - 1)
+        word, shift = divmod(offset, 32)
+        spread = value.astype(np.uint64) << np.uint64(shift)
+        self.words[rows, word] |= (spread & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+        if shift + width > 32:
+            self.words[rows, word + 1] |= (spread >> np.uint64(32)).astype(np.uint32)
+
+
+def trace_words(config: CoreConfig) -> int:
+    """32-bit words of a trace row."""
+    return -(-probe_bits(config) // 32)
+
+
+def describe(config: CoreConfig, row: NDArray[np.uint32]) -> dict[str, int]:
+    """The non-zero fields of one trace row, by name."""
+    value = int.from_bytes(row.astype("<u4").tobytes(), "little")
+    fields = {f.name: (value >> f.offset) & ((1 << f.width) - 1) for f in probe_fields(config)}
+    return {name: number for name, number in fields.items() if number}
+
+
+def differing_fields(config: CoreConfig, a: NDArray[np.uint32], b: NDArray[np.uint32]) -> list[Field]:
+    """Fields in which two rows differ."""
+    x = int.from_bytes((a ^ b).astype("<u4").tobytes(), "little")
+    return [f for f in probe_fields(config) if (x >> f.offset) & ((1 << f.width) - 1)]
+
+
+def run_trace(
+    timing: RunTiming, golden: GoldenResult, image: int, start: int = 0, stop: int | None = None
+) -> NDArray[np.uint32]:
+    """Rows of clocks ``start`` to ``stop`` (default: all, ``clocks + 1`` rows) of one image's run.
+
+    ``timing`` must have been made with ``keep=True`` and ``golden`` with tensors and
+    membranes kept; clock 0 is the clock of the start pulse.
+    """
+    program = timing.program
+    config = program.config
+    total = int(timing.clocks[image]) + 1
+    rows = _Rows(config, start, total if stop is None else min(stop, total))
+    loaded_from = 0
+    masks_of: dict[str, NDArray[np.uint16]] = {}
+    values_op: Op | None = None
+    values: list[SlabValues] = []
+    for number, slab in enumerate(program.slabs):
+        begin, end = int(timing.start[number][image]), int(timing.end[number][image])
+        _put_loads(rows, program.config, slab, loaded_from, begin)
+        loaded_from = begin
+        if end < rows.start or begin >= rows.stop:
+            continue
+        op = slab.op
+        name = op.layer.source
+        if name not in masks_of:
+            assert golden.tensors is not None
+            source = golden.tensors[name][image : image + 1]
+            masks_of = {name: time_masks(source, config, program.chunks, op.source.planes)}
+        _put_events(rows, config, slab, timing.slabs[number], masks_of[name][0], begin, image)
+        if op is not values_op:
+            values, values_op = slab_values(program.config, golden, op, program.chunks, image, program.network.steps), op
+        _put_neurons(rows, config, slab, timing.slabs[number], values[slab.group], begin, image, program.chunks)
+    rows.put("done", np.array([total - 1]), np.array([1]))
+    return rows.words
+
+
+def _put_loads(rows: _Rows, config: CoreConfig, slab: Slab, previous_start: int, start: int) -> None:
+    weights = config.event_lanes * slab.op.weights
+    first = previous_start + 3
+    plan = (
+        (LoadKind.WEIGHT, first, slab.address + 1, weights),
+        (LoadKind.PARAM, first + weights, slab.address + 1 + weights, config.output_lanes),
+        (
+            LoadKind.DESCRIPTOR,
+            start - descriptor_words(config),
+            slab.address + 1 + weights + config.output_lanes,
+            descriptor_words(config),
+        ),
+    )
+    for kind, clock, address, count in plan:
+        span = np.arange(count)
+        rows.put("load_kind", clock + span, np.full(count, int(kind)))
+        rows.put("load_addr", clock + span, address + span)
+
+
+def _put_events(
+    rows: _Rows, config: CoreConfig, slab: Slab, timing: OpTiming, masks: NDArray[np.uint16], begin: int, image: int
+) -> None:
+    """Events in the first stage's bundle, one clock after they leave the scanner, and array ops."""
+    items = timing.items
+    assert timing.pop is not None and timing.pushed is not None
+    group = slab.group if slab.op.pool else 0
+    word_masks = masks[
+        items.chunk, np.where(items.shortcut, 0, items.plane), items.y, items.x, items.word + group
+    ]  # [items, K, W]
+    word_masks = np.where((items.inside & ~items.shortcut)[:, None, None], word_masks, 0)
+    per_word = config.channels_per_word
+    for k in range(config.event_lanes):
+        item, channel = np.nonzero(word_masks[:, k])
+        busy = word_masks[:, k] != 0
+        rank = (np.cumsum(busy, axis=1) - 1)[item, channel]
+        clock = begin + timing.pop[item, image, k] + 1 + rank + 1
+        rows.put(f"event{k}_valid", clock, np.ones(len(clock), np.int64))
+        rows.put(f"event{k}_weight", clock, items.tag[item] * per_word + channel)
+        rows.put(f"event{k}_mask", clock, word_masks[item, k, channel])
+    rows.put("array_op", np.array([begin + BARRIER_TO_BUNDLE]), np.array([int(ArrayOp.CLEAR)]))
+    flags = items.flag[items.flag != Flag.NONE]
+    ops = np.where(flags == Flag.SHIFT, int(ArrayOp.DOUBLE), int(ArrayOp.NEW))
+    rows.put("array_op", begin + timing.barriers[:, image] + BARRIER_TO_BUNDLE, ops)
+
+
+def _put_neurons(
+    rows: _Rows,
+    config: CoreConfig,
+    slab: Slab,
+    timing: OpTiming,
+    values: SlabValues,
+    begin: int,
+    image: int,
+    chunks: int,
+) -> None:
+    """Neuron slots, and the write-back of their spikes."""
+    op = slab.op
+    flags = timing.items.flag[timing.items.flag != Flag.NONE]
+    drains = timing.barriers[flags != Flag.SHIFT][:, image]  # [tiles * chunks]
+    first = begin + drains + barrier_to_slot(config)
+    units, slots, steps = config.neuron_units, config.slots_per_step, config.time_lanes
+    shape = (len(drains), steps, slots, units)  # slot order: step, then index
+    clock = (first[:, None] + np.arange(steps * slots) + SLOT_TO_SPIKE).reshape(-1)
+    rows.put("neuron_valid", clock, np.ones(len(clock), np.int64))
+    spike = values.spike.reshape(shape).reshape(-1, units)
+    membrane = values.membrane.reshape(shape).reshape(-1, units)
+    for u in range(units):
+        rows.put(f"neuron{u}_spike", clock, spike[:, u])
+        rows.put(f"neuron{u}_membrane", clock, membrane[:, u])
+    if values.written is None:
+        return
+    planes = op.out_planes
+    write = first + steps * slots - 1 + SLOT_TO_WRITEBACK + 1
+    clock = (write[:, None] + np.arange(planes)).reshape(-1)
+    d = slab.descriptor
+    tile, chunk = np.divmod(np.arange(len(drains)), chunks)
+    base = d["dst"] + tile * d["pixel_step"] + chunk * d["dst_chunk_step"]
+    address = (base[:, None] + np.arange(planes) * d["dst_plane_step"]).reshape(-1)
+    rows.put("write_valid", clock, np.ones(len(clock), np.int64))
+    rows.put("write_addr", clock, address)
+    rows.put_wide("write_data", clock, values.written.reshape(len(clock), config.spike_width))
+
+
+def slab_values(
+    config: CoreConfig, golden: GoldenResult, op: Op, chunks: int, image: int, steps: int
+) -> list[SlabValues]:
+    """What each group of an op computes for one image."""
+    assert golden.tensors is not None and golden.membranes is not None
+    layer = op.layer
+    if layer.kind == "maxpool":
+        membrane = _window_sums(op, golden.tensors[layer.source][image])
+        fired = membrane > 0
+    else:
+        membrane = golden.membranes[layer.name][image].astype(np.int64)  # [T, C, H, W]
+        threshold = np.inf if layer.threshold is None else layer.threshold[None, :, None, None]
+        fired = membrane >= threshold
+    extended = _extend_membrane(op, membrane, fired, chunks * config.time_lanes)
+    wide_fired = np.zeros(extended.shape, bool)
+    wide_fired[:steps] = fired
+    grouped = _by_tile(pad_tensor(extended[None], config, chunks)[0])  # [G, tiles, chunks, Tp, P]
+    spikes = _by_tile(pad_tensor(wide_fired[None].astype(np.uint8), config, chunks)[0]) != 0
+    written = None
+    if layer.kind != "readout":
+        out = _by_tile(pad_tensor(golden.tensors[layer.name][image][None].astype(np.int64), config, chunks)[0])
+        bits = np.stack([(out >> plane) & 1 for plane in range(op.out_planes)], axis=3)
+        written = bits.astype(np.uint8).transpose(0, 1, 2, 3, 5, 4)  # [G, tiles, chunks, planes, P, Tp]
+    return [SlabValues(grouped[g], spikes[g], None if written is None else written[g]) for g in range(op.groups)]
+
+
+def _window_sums(op: Op, source: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Spikes in each window of a pooling layer, ``[T, C, H, W]``: the membrane of its neurons."""
+    (kh, kw), (sh, sw), (ph, pw) = op.layer.kernel, op.layer.stride, op.layer.padding
+    padded = np.pad(source.astype(np.int64), ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw), axis=(2, 3))
+    return windows[:, :, ::sh, ::sw].sum(axis=(-2, -1))
+
+
+def _by_tile(padded: NDArray) -> NDArray:
+    """``[chunks, Tp, G, P, H, W]`` to ``[G, tiles, chunks, Tp, P]``."""
+    chunks, steps, groups, lanes, height, width = padded.shape
+    return padded.transpose(2, 4, 5, 0, 1, 3).reshape(groups, height * width, chunks, steps, lanes)
+
+
+def _extend_membrane(op: Op, membrane: NDArray[np.int64], fired: NDArray[np.bool_], steps: int) -> NDArray[np.int64]:
+    """Membranes of the idle steps that fill up the last chunk: no input but the bias, no firing."""
+    layer = op.layer
+    missing = steps - len(membrane)
+    if missing == 0:
+        return membrane
+    rows = list(membrane)
+    if layer.kind == "readout":
+        # A readout's running total does not move in idle steps.
+        return np.concatenate([membrane, np.repeat(membrane[-1:], missing, axis=0)])
+    h, spike = membrane[-1], fired[-1]
+    bias = layer.bias[:, None, None] if layer.bias is not None else 0
+    threshold = layer.threshold[:, None, None] if layer.threshold is not None else 0
+    for _ in range(missing):
+        after = np.where(spike, (h - threshold) if layer.reset == "soft" else 0, h)
+        v = after - sum((after >> shift for shift in layer.leak_shifts), np.zeros_like(after))
+        h = v + bias
+        spike = np.zeros_like(spike)
+        rows.append(h)
+    return np.stack(rows)

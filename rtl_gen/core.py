@@ -1,0 +1,225 @@
+"""The core: a processor that runs any compiled network that fits it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from refmodel.config import CoreConfig
+from refmodel.layout import LoadKind
+
+from .layouts import load_layout, param_layout, probe_layout
+from .neuron_stage import NeuronStage
+from .readout import Readout
+from .scan_front import ScanFront
+from .sequencer import LayerSequencer
+from .store import ResidentStore
+from .synapses import SynapseArray
+from .walker import WindowWalker
+from .writeback import WriteBack
+
+
+class Core(wiring.Component):
+    """Resting store, sequencer, scanner, synapse array, neurons, combiner, spike memory.
+
+    Load a program image into space 0 and an input into space 1 through ``load`` (only while
+    idle), pulse ``start``, wait for ``done``, read the results.  Another program runs after
+    loading another image: the gateware stays.
+
+    Parameters
+    ----------
+    config: the core's shape.
+    store_init: program image to initialise the resting store with.
+    probe: expose the trace of every clock in ``probe`` (see ``refmodel.layout.probe_fields``).
+
+    Members
+    -------
+    load: stream of :func:`rtl_gen.layouts.load_layout`; ready while idle.
+    start, busy, done: run control; ``done`` is a pulse.
+    result_addr, result_data: potentials by class, one clock latency, valid while idle.
+    argmax: class with the largest potential, lowest index first.
+    clocks: clocks from ``start`` to ``done`` of the last run.
+    """
+
+    def __init__(self, *, config: CoreConfig, store_init: Sequence[int] = (), probe: bool = False):
+        self._config = config
+        self._store_init = tuple(store_init)
+        self._probe = probe
+        result_bits = max(1, (config.result_depth - 1).bit_length())
+        members = {
+            "load": In(stream.Signature(load_layout(config))),
+            "start": In(1),
+            "busy": Out(1),
+            "done": Out(1),
+            "result_addr": In(result_bits),
+            "result_data": Out(signed(config.membrane_width)),
+            "argmax": Out(result_bits),
+            "clocks": Out(32),
+        }
+        if probe:
+            members["probe"] = Out(probe_layout(config).size)
+        super().__init__(members)
+
+    @property
+    def config(self) -> CoreConfig:
+        """The core's shape."""
+        return self._config
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        cfg = self._config
+
+        m.submodules.store = store = ResidentStore(cfg, init=self._store_init)
+        m.submodules.sequencer = seq = LayerSequencer(config=cfg)
+        m.submodules.walker = walker = WindowWalker(config=cfg)
+        m.submodules.spikes = spikes = Memory(shape=cfg.spike_width, depth=cfg.spike_depth, init=[])
+        m.submodules.scan = scan = ScanFront(config=cfg)
+        m.submodules.array = array = SynapseArray(config=cfg)
+        m.submodules.neurons = neurons = NeuronStage(config=cfg)
+        m.submodules.writeback = writeback = WriteBack(config=cfg)
+        m.submodules.readout = readout = Readout(config=cfg)
+        # Deep enough for the shortcut words of every tile between walker and write-back:
+        # one in each lane queue place, and four more on the way.
+        m.submodules.shortcuts = shortcuts = SyncFIFOBuffered(
+            width=cfg.spike_width, depth=max(16, (cfg.fifo_depth + 6) * cfg.max_planes)
+        )
+        spike_write, spike_read = spikes.write_port(), spikes.read_port()
+        descriptor = seq.descriptor
+
+        # Host
+        host_write = Signal()
+        m.d.comb += [
+            self.load.ready.eq(~seq.busy),
+            host_write.eq(self.load.valid & self.load.ready),
+            store.write.we.eq(host_write & ~self.load.payload.space),
+            store.write.addr.eq(self.load.payload.addr),
+            store.write.data.eq(self.load.payload.data),
+            seq.start.eq(self.start),
+            self.busy.eq(seq.busy),
+            self.done.eq(seq.done),
+            self.clocks.eq(seq.clocks),
+            readout.addr.eq(self.result_addr),
+            self.result_data.eq(readout.value),
+            self.argmax.eq(readout.argmax),
+        ]
+
+        # Sequencer and store
+        in_flight = Signal(4)
+        last_drained = Signal(init=1)
+        m.d.comb += [
+            store.read.addr.eq(seq.store_addr),
+            seq.store_data.eq(store.read.data),
+            seq.slab_idle.eq(last_drained & (in_flight == 0)),
+            seq.scanned.eq(readout.scanned),
+            readout.scan.eq(seq.scan),
+            readout.classes_last.eq(seq.classes_last),
+            array.run_half.eq(seq.run_half),
+            array.write_lane.eq(seq.weight_lane),
+            array.write_half.eq(seq.load_half),
+            array.write_addr.eq(seq.weight_addr),
+            array.write_data.eq(store.read.data),
+            neurons.run_half.eq(seq.run_half),
+            neurons.write_half.eq(seq.load_half),
+            neurons.write_data.eq(store.read.data[: param_layout(cfg).size]),
+        ]
+        unit_bits = (cfg.neuron_units - 1).bit_length()
+        m.d.comb += neurons.write_index.eq(seq.param_index >> unit_bits)
+        for unit in range(cfg.neuron_units):
+            m.d.comb += neurons.write_unit[unit].eq(
+                (seq.load_kind == LoadKind.PARAM) & (seq.param_index[:unit_bits] == unit)
+            )
+
+        # Scanner
+        m.d.comb += [
+            walker.descriptor.eq(descriptor),
+            walker.start.eq(seq.slab_start),
+            walker.advance.eq(scan.advance),
+            spike_read.addr.eq(walker.addr),
+            spike_read.en.eq(scan.advance),
+            scan.valid.eq(walker.valid),
+            scan.tag.eq(walker.tag),
+            scan.flag.eq(walker.flag),
+            scan.empty.eq(walker.empty),
+            scan.shortcut.eq(walker.shortcut),
+            scan.word.eq(spike_read.data),
+            scan.restart.eq(seq.slab_start),
+            array.bundle.eq(scan.bundle),
+            shortcuts.w_en.eq(scan.shortcut_push),
+            shortcuts.w_data.eq(scan.shortcut_word),
+        ]
+        m.d.sync += in_flight.eq(in_flight + scan.drained - writeback.finished)
+        with m.If(seq.slab_start):
+            m.d.sync += last_drained.eq(0)
+        with m.Elif(scan.drained_last):
+            m.d.sync += last_drained.eq(1)
+
+        # Neurons and write-back
+        m.d.comb += [
+            neurons.restart.eq(seq.slab_start),
+            neurons.drained.eq(array.drained),
+            neurons.sums.eq(array.sums),
+            array.shift.eq(neurons.shift),
+            neurons.mode.readout.eq(descriptor.readout),
+            neurons.mode.soft_reset.eq(descriptor.soft_reset),
+            neurons.mode.use_current.eq(descriptor.use_current),
+            neurons.mode.leak_a.eq(descriptor.leak_a),
+            neurons.mode.leak_b.eq(descriptor.leak_b),
+            neurons.last_step.eq(descriptor.last_step),
+            neurons.chunks_last.eq(descriptor.chunks_last),
+            neurons.shortcut_word.eq(shortcuts.r_data),
+            shortcuts.r_en.eq(neurons.shortcut_pop | writeback.shortcut_pop),
+            writeback.descriptor.eq(descriptor),
+            writeback.restart.eq(seq.slab_start),
+            writeback.word_valid.eq(neurons.word_valid),
+            writeback.word.eq(neurons.word),
+            writeback.shortcut_word.eq(shortcuts.r_data),
+            readout.write_en.eq(neurons.out_valid & neurons.out_end & descriptor.readout),
+            readout.group.eq(descriptor.result_group),
+            readout.index.eq(neurons.out_index),
+            readout.membranes.eq(neurons.membranes),
+        ]
+
+        # Spike memory: the write-back while running, the host while idle.
+        m.d.comb += [
+            spike_write.en.eq(writeback.write_en | (host_write & self.load.payload.space)),
+            spike_write.addr.eq(Mux(writeback.write_en, writeback.write_addr, self.load.payload.addr)),
+            spike_write.data.eq(Mux(writeback.write_en, writeback.write_data, self.load.payload.data)),
+        ]
+        if self._probe:
+            self._add_probe(m, scan, neurons, writeback, seq)
+        return m
+
+    def _add_probe(
+        self, m: Module, scan: ScanFront, neurons: NeuronStage, writeback: WriteBack, seq: LayerSequencer
+    ) -> None:
+        cfg = self._config
+        trace = Signal(probe_layout(cfg))
+        m.d.comb += self.probe.eq(trace)
+        for k in range(cfg.event_lanes):
+            event = scan.bundle.events[k]
+            m.d.comb += [
+                trace[f"event{k}_valid"].eq(event.valid),
+                trace[f"event{k}_weight"].eq(Mux(event.valid, event.weight, 0)),
+                trace[f"event{k}_mask"].eq(Mux(event.valid, event.mask, 0)),
+            ]
+        for u in range(cfg.neuron_units):
+            m.d.comb += [
+                trace[f"neuron{u}_spike"].eq(neurons.out_valid & neurons.spikes[u]),
+                trace[f"neuron{u}_membrane"].eq(Mux(neurons.out_valid, neurons.membranes[u], 0)),
+            ]
+        loading = seq.load_kind != LoadKind.NONE
+        m.d.comb += [
+            trace.array_op.eq(scan.bundle.op),
+            trace.neuron_valid.eq(neurons.out_valid),
+            trace.write_valid.eq(writeback.write_en),
+            trace.write_addr.eq(Mux(writeback.write_en, writeback.write_addr, 0)),
+            trace.write_data.eq(Mux(writeback.write_en, writeback.write_data, 0)),
+            trace.load_kind.eq(seq.load_kind),
+            trace.load_addr.eq(Mux(loading, seq.load_addr, 0)),
+            trace.done.eq(seq.done),
+        ]

@@ -1,0 +1,84 @@
+"""Amaranth layouts of the shared words, made from ``refmodel.layout``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from amaranth import Shape, signed, unsigned
+from amaranth.lib import data
+
+from refmodel import layout
+from refmodel.config import CoreConfig
+
+#: Fields that are two's complement numbers.
+_SIGNED = {"origin_x", "origin_y", "threshold", "bias", "bias_shortcut"}
+
+
+def struct(fields: Iterable[layout.Field]) -> data.StructLayout:
+    """A StructLayout with the same fields at the same bits."""
+    return data.StructLayout(
+        {field.name: signed(field.width) if field.name in _SIGNED else unsigned(field.width) for field in fields}
+    )
+
+
+def descriptor_layout(config: CoreConfig) -> data.StructLayout:
+    """A slab's descriptor."""
+    return struct(layout.descriptor_fields(config))
+
+
+def param_layout(config: CoreConfig) -> data.StructLayout:
+    """A channel's parameters."""
+    return struct(layout.param_fields(config))
+
+
+def header_layout(config: CoreConfig) -> data.StructLayout:
+    """A slab's header."""
+    return struct(layout.header_fields(config))
+
+
+def probe_layout(config: CoreConfig) -> data.StructLayout:
+    """The trace of one clock."""
+    return struct(layout.probe_fields(config))
+
+
+def scan_word_layout(config: CoreConfig) -> data.StructLayout:
+    """A scanned word's side information: slab tag, boundary flag."""
+    return data.StructLayout({"tag": config.tag_bits, "flag": 2})
+
+
+def lane_word_layout(config: CoreConfig) -> data.StructLayout:
+    """A word as an event lane queues it: W time masks, which of them are not zero, tag, flag."""
+    return data.StructLayout(
+        {
+            "masks": data.ArrayLayout(unsigned(config.time_lanes), config.channels_per_word),
+            "busy": config.channels_per_word,
+            "tag": config.tag_bits,
+            "flag": 2,
+        }
+    )
+
+
+def event_layout(config: CoreConfig) -> data.StructLayout:
+    """An event: weight address in the slab, mask over time."""
+    return data.StructLayout({"valid": 1, "weight": config.weight_addr_bits, "mask": config.time_lanes})
+
+
+def bundle_layout(config: CoreConfig) -> data.StructLayout:
+    """What enters the synapse array in a clock: an event a lane and the array op."""
+    return data.StructLayout({"events": data.ArrayLayout(event_layout(config), config.event_lanes), "op": 2})
+
+
+def membrane_shape(config: CoreConfig) -> Shape:
+    """Signed shape of a membrane."""
+    return signed(config.membrane_width)
+
+
+def load_layout(config: CoreConfig) -> data.StructLayout:
+    """A host write: ``space`` 0 is the resting store, 1 the spike memory."""
+    return data.StructLayout(
+        {
+            "space": 1,
+            "addr": max(config.store_addr_bits, config.spike_addr_bits),
+            "data": max(config.store_width, config.spike_width),
+        }
+    )

@@ -1,0 +1,157 @@
+"""Neuron unit: a pipelined, time-multiplexed LIF/IF neuron for P / NU output lanes."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from refmodel.config import CoreConfig
+
+from .layouts import param_layout
+from .shortcut import MembraneShortcutMux
+
+
+def slot_layout(config: CoreConfig) -> data.StructLayout:
+    """Control of one neuron slot.
+
+    valid; index: which of the unit's lanes; first: the membrane starts anew; fake: the step
+    lies past T, nothing may fire; end: the chunk's last step (a readout's result is final).
+    """
+    index = max(1, (config.slots_per_step - 1).bit_length())
+    return data.StructLayout({"valid": 1, "index": index, "first": 1, "fake": 1, "end": 1})
+
+
+def mode_layout() -> data.StructLayout:
+    """What the slab's neurons do, stable while it runs."""
+    return data.StructLayout({"readout": 1, "soft_reset": 1, "use_current": 1, "leak_a": 3, "leak_b": 3})
+
+
+class NeuronUnit(wiring.Component):
+    """One neuron a clock: H = leak(V) + X + constant, S = [H >= threshold], reset.
+
+    leak(V) = V - (V >> a) - (V >> b); hard reset V = 0, soft reset V = H - threshold; a
+    readout accumulates V = H and takes its bias once.  Pipeline, from the slot's clock:
+    1 sum, parameters; 2 X + constant; 3 H; 4 H - threshold; then reset and leak, written
+    back in clock 6, so a lane may return after ``CoreConfig.NEURON_LOOP`` = 4 slots.
+
+    Members
+    -------
+    slot: control of this clock's slot.
+    sum: its synaptic sum (combinational from the array's snapshots).
+    shortcut: its shortcut spike.
+    mode: see :func:`mode_layout`.
+    run_half, write_*: parameter memory: which half computes; write of a channel's parameters.
+    out_valid, out_index, out_end, spike, membrane: result, 4 clocks after the slot.
+    """
+
+    LATENCY = 4
+
+    def __init__(self, *, config: CoreConfig):
+        self._config = config
+        index = slot_layout(config)["index"].width
+        super().__init__(
+            {
+                "slot": In(slot_layout(config)),
+                "sum": In(signed(config.acc_width)),
+                "shortcut": In(1),
+                "mode": In(mode_layout()),
+                "run_half": In(1),
+                "write_en": In(1),
+                "write_half": In(1),
+                "write_index": In(index),
+                "write_data": In(param_layout(config)),
+                "out_valid": Out(1),
+                "out_index": Out(index),
+                "out_end": Out(1),
+                "spike": Out(1),
+                "membrane": Out(signed(config.membrane_width)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        cfg = self._config
+        wide = signed(cfg.membrane_width)
+        index_bits = slot_layout(cfg)["index"].width
+
+        m.submodules.params = params = Memory(shape=param_layout(cfg), depth=2 << index_bits, init=[])
+        write, read = params.write_port(), params.read_port()
+        m.d.comb += [
+            write.en.eq(self.write_en),
+            write.addr.eq(Cat(self.write_index, self.write_half)),
+            write.data.eq(self.write_data),
+            read.en.eq(1),
+            read.addr.eq(Cat(self.slot.index, self.run_half)),
+        ]
+        slots = [self.slot]
+        for clock in range(1, 6):
+            late = Signal(slot_layout(cfg), name=f"slot{clock}")
+            m.d.sync += late.eq(slots[-1])
+            slots.append(late)
+
+        # Clock 1: the sum is registered, the parameters arrive.
+        summed = Signal(signed(cfg.acc_width), reset_less=True)
+        shortcut = Signal(reset_less=True)
+        m.d.sync += [summed.eq(self.sum), shortcut.eq(self.shortcut)]
+        m.submodules.shortcut_mux = mux = MembraneShortcutMux(width=cfg.acc_width)
+        constant = Signal(signed(cfg.acc_width))
+        m.d.comb += [
+            mux.enable.eq(self.mode.use_current),
+            mux.shortcut.eq(shortcut),
+            mux.bias.eq(read.data.bias),
+            mux.bias_shortcut.eq(read.data.bias_shortcut),
+            constant.eq(Mux(self.mode.readout & ~slots[1].first, 0, mux.constant)),
+        ]
+        current = Signal(signed(cfg.acc_width + 1), reset_less=True)
+        threshold = [Signal(wide, name=f"threshold{i}", reset_less=True) for i in (2, 3)]
+        m.d.sync += [current.eq(summed + constant), threshold[0].eq(read.data.threshold)]
+
+        # Clock 2: the membrane joins.
+        m.submodules.membranes = membranes = Memory(shape=wide, depth=max(2, cfg.slots_per_step), init=[])
+        leaked = membranes.read_port(domain="comb")
+        before = Signal(wide)
+        h = Signal(wide, reset_less=True)
+        m.d.comb += [leaked.addr.eq(slots[2].index), before.eq(Mux(slots[2].first, 0, leaked.data))]
+        m.d.sync += [h.eq(before + current), threshold[1].eq(threshold[0])]
+
+        # Clock 3: compare by subtraction.
+        margin = Signal(wide, reset_less=True)
+        h_late = Signal(wide, reset_less=True)
+        m.d.sync += [margin.eq(h - threshold[1]), h_late.eq(h)]
+
+        # Clock 4: fire, reset, first leak term.
+        fires, after = Signal(), Signal(wide)
+        m.d.comb += [
+            fires.eq(~margin[-1] & ~self.mode.readout & ~slots[4].fake),
+            self.spike.eq(fires),
+            self.membrane.eq(h_late),
+            self.out_valid.eq(slots[4].valid),
+            self.out_index.eq(slots[4].index),
+            self.out_end.eq(slots[4].end),
+            after.eq(Mux(fires, Mux(self.mode.soft_reset, margin, 0), h_late)),
+        ]
+        minus_a, leak_b = Signal(wide, reset_less=True), Signal(wide, reset_less=True)
+        m.d.sync += [minus_a.eq(after - _leak(m, after, self.mode.leak_a)), leak_b.eq(_leak(m, after, self.mode.leak_b))]
+
+        # Clock 5: second leak term, write back.
+        store = membranes.write_port()
+        m.d.comb += [
+            store.en.eq(slots[5].valid),
+            store.addr.eq(slots[5].index),
+            store.data.eq(minus_a - leak_b),
+        ]
+        return m
+
+
+def _leak(m: Module, value: Signal, code: Signal) -> Signal:
+    """``value >> code`` (arithmetic), 0 for code 0."""
+    result = Signal.like(value)
+    with m.Switch(code):
+        with m.Case(0):
+            m.d.comb += result.eq(0)
+        for shift in range(1, 8):
+            with m.Case(shift):
+                m.d.comb += result.eq(value >> shift)
+    return result

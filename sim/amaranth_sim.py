@@ -1,0 +1,95 @@
+"""The system test in Amaranth's own simulator."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from amaranth.sim import Simulator
+from numpy.typing import NDArray
+
+from refmodel.program import Program
+from refmodel.trace import trace_words
+from rtl_gen.core import Core
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a simulated core did with one input."""
+
+    trace: NDArray[np.uint32]
+    results: list[int]
+    argmax: int
+    clocks: int
+
+
+def simulate(
+    jobs: Sequence[tuple[Program, NDArray[np.integer]]],
+    *,
+    seed: int = 1,
+    core: Core | None = None,
+    limit: int = 1_000_000,
+    vcd: str | None = None,
+) -> list[Run]:
+    """Load and run each (program, input) in turn on one core, from a random state of its memories.
+
+    A program is loaded only when it differs from the one before.
+    """
+    config = jobs[0][0].config
+    dut = core or Core(config=config, probe=True)
+    rng = random.Random(seed)
+    runs: list[Run] = []
+
+    async def bench(ctx) -> None:
+        for addr in range(config.spike_depth):
+            await load(ctx, 1, addr, rng.getrandbits(config.spike_width))
+        loaded = None
+        for program, x in jobs:
+            if program is not loaded:
+                for addr, word in enumerate(program.image):
+                    await load(ctx, 0, addr, word)
+                loaded = program
+            addresses, words = program.input_words(x)
+            for addr, word in zip(addresses.tolist(), words, strict=True):
+                await load(ctx, 1, addr, word)
+            ctx.set(dut.load.valid, 0)
+            ctx.set(dut.start, 1)
+            rows = [ctx.get(dut.probe)]
+            await ctx.tick()
+            ctx.set(dut.start, 0)
+            while not ctx.get(dut.done):
+                rows.append(ctx.get(dut.probe))
+                await ctx.tick()
+                if len(rows) > limit:
+                    raise TimeoutError(f"the core did not finish within {limit} clocks")
+            rows.append(ctx.get(dut.probe))
+            clocks, argmax = ctx.get(dut.clocks), ctx.get(dut.argmax)
+            await ctx.tick()
+            results = []
+            for c in range(program.classes):
+                ctx.set(dut.result_addr, c)
+                await ctx.tick()
+                results.append(ctx.get(dut.result_data))
+            runs.append(Run(_pack(rows, trace_words(config)), results, argmax, clocks))
+
+    async def load(ctx, space: int, addr: int, word: int) -> None:
+        ctx.set(dut.load.payload, {"space": space, "addr": addr, "data": word})
+        ctx.set(dut.load.valid, 1)
+        await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    if vcd is not None:
+        with simulator.write_vcd(vcd):
+            simulator.run()
+    else:
+        simulator.run()
+    return runs
+
+
+def _pack(rows: list[int], words: int) -> NDArray[np.uint32]:
+    raw = b"".join(row.to_bytes(words * 4, "little") for row in rows)
+    return np.frombuffer(raw, "<u4").reshape(len(rows), words).astype(np.uint32)
