@@ -1,0 +1,112 @@
+"""Train a spiking network on the digits and save it as a Skipspike model file.
+
+Run, from the repository: python -m examples.training.train --network sew-add --blocks 8 --channels 16 --out net.skn
+Needs torch and scikit-learn. Deterministic for a seed, a torch version and a machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from refmodel import modelfile
+from refmodel.bundled import load_network
+from refmodel.errors import NetworkError, SkipspikeError
+from refmodel.network import Network
+
+from .blocks import Combine, SpikingNetwork, dense_network, residual_network
+from .convert import from_network, to_network
+from .digits import CLASSES, MAX_PIXEL, digits_split, hold_out
+from .loop import Recipe, accuracy, fit
+
+NETWORKS = ("dense", "plain", *(f"sew-{name}" for name in get_args(Combine) if name != "plain"))
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m examples.training.train", description=__doc__)
+    add = parser.add_argument
+    add("--network", choices=NETWORKS, default="sew-add", help="kind of network")
+    add("--blocks", type=int, default=8, help="residual blocks, two convolutions each")
+    add("--channels", type=int, default=16, help="channels, or neurons a dense layer")
+    add("--layers", type=int, default=2, help="dense only: spiking layers")
+    add("--steps", type=int, default=4, help="T, time steps")
+    add("--epochs", type=int, default=30)
+    add("--rate", type=float, default=5e-3, help="peak learning rate")
+    add("--decay", type=float, default=1e-2, help="weight decay")
+    add("--batch", type=int, default=64)
+    add("--seed", type=int, default=0)
+    add("--validation", type=float, default=0.1, help="part of the training images to hold out")
+    add("--finetune-bits", type=int, help="fine-tune --start with weights of so many bits")
+    add("--start", help="network to fine-tune: a bundled name or a model file")
+    add("--out", type=Path, required=True, help="model file to write; its stem is the network's name")
+    return parser
+
+
+def make_model(options: argparse.Namespace) -> SpikingNetwork:
+    """The untrained model the options ask for."""
+    if options.network == "dense":
+        return dense_network(
+            size=8, width=options.channels, layers=options.layers, steps=options.steps,
+            classes=CLASSES, input_scale=1 / MAX_PIXEL,
+        )  # fmt: skip
+    return residual_network(
+        combine=options.network.removeprefix("sew-"), blocks=options.blocks, channels=options.channels,
+        steps=options.steps, classes=CLASSES, input_scale=1 / MAX_PIXEL,
+    )  # fmt: skip
+
+
+def read_start(name: str) -> Network:
+    """The float network to fine-tune: a model file or a bundled name."""
+    start = modelfile.load(name) if Path(name).is_file() else load_network(name)
+    if not isinstance(start, Network):
+        raise NetworkError(f"{name}: is quantised; fine-tuning starts from a float network")
+    return start
+
+
+def main() -> None:
+    parser = arguments()
+    options = parser.parse_args()
+    if (options.finetune_bits is None) != (options.start is None):
+        parser.error("--finetune-bits and --start go together")
+    if options.out.suffix != modelfile.SUFFIX or not options.out.parent.is_dir():
+        parser.error(f"--out {options.out}: must end in {modelfile.SUFFIX}, in a directory that exists")
+    torch.set_num_threads(1)
+    torch.manual_seed(options.seed)
+    torch.use_deterministic_algorithms(True)
+    train, test = digits_split()
+    train, validation = hold_out(train, options.validation)
+    model = make_model(options)
+    if options.start is not None:
+        from_network(read_start(options.start), model)
+        model.quantise(options.finetune_bits)
+    recipe = Recipe(options.epochs, options.rate, options.decay, options.batch, options.seed)
+    started = time.process_time()
+    fit(model, train, validation, recipe)
+    seconds = time.process_time() - started
+    float_accuracy = accuracy(model, test)
+    meta: dict[str, object] = {
+        "data": "digits",
+        "family": options.network.upper(),
+        "steps": options.steps,
+        "command": shlex.join(["python", "-m", "examples.training.train", *sys.argv[1:]]),
+        "seed": options.seed,
+        "accuracy_float": round(float_accuracy, 2),
+        "torch": torch.__version__,
+        "weight_bits": options.finetune_bits or 8,
+    }
+    network = to_network(model, options.out.stem, options.network.upper(), meta)
+    modelfile.save(network, options.out)
+    print(f"{options.out.name}: test {float_accuracy:.2f} %, {network.parameters} parameters, {seconds:.0f} s CPU")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SkipspikeError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,260 @@
+"""Model files: round trip, determinism, and one named error for every damage."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refmodel import modelfile
+from refmodel.errors import ModelFileError, NetworkError
+from refmodel.network import Network
+from refmodel.quantize import quantize
+from refmodel.quantized import QuantizedNetwork
+from tests.random_networks import as_float, random_quantized_network, scaled, uniform
+
+LEAKS = ((), (1,), (3,), (1, 2))
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def float_network(seed: int = 0) -> Network:
+    rng = np.random.default_rng(seed)
+    net = random_quantized_network(
+        rng, steps=2, soft_reset=False, weight_bits=7, max_fan_in=60, sizes=(2, 4), leaks=LEAKS
+    )
+    return as_float(rng, scaled(uniform(net), 256))
+
+
+def quantized_network(seed: int = 0) -> QuantizedNetwork:
+    return quantize(float_network(seed), 16, scale="unit", max_threshold=1 << 40)
+
+
+FLOAT_BYTES = modelfile.dumps(float_network())
+QUANTIZED_BYTES = modelfile.dumps(quantized_network())
+
+
+def same(left: object, right: object) -> bool:
+    """Deep equality of networks, arrays and types included."""
+    if isinstance(left, np.ndarray):
+        return isinstance(right, np.ndarray) and left.dtype == right.dtype and np.array_equal(left, right)
+    if isinstance(left, tuple | list):
+        return isinstance(right, type(left)) and len(left) == len(right) and all(map(same, left, right))
+    if dataclasses.is_dataclass(left):
+        return type(left) is type(right) and all(
+            same(getattr(left, entry.name), getattr(right, entry.name)) for entry in dataclasses.fields(left)
+        )
+    return left == right
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS)
+def test_round_trip(seed: int) -> None:
+    for net in (
+        float_network(seed),
+        quantized_network(seed),
+        random_quantized_network(np.random.default_rng(seed), steps=2, max_fan_in=60),
+    ):
+        data = modelfile.dumps(net)
+        loaded = modelfile.loads(data)
+        assert same(loaded, net)
+        assert modelfile.dumps(loaded) == data
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    net = quantized_network()
+    net.meta["note"] = {"accuracy": 0.97, "tags": ["a", None, True]}
+    path = tmp_path / "net.skn"
+    modelfile.save(net, path)
+    modelfile.save(net, str(path))
+    assert same(modelfile.load(path), net)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["net.skn"]
+    with np.load(path, allow_pickle=False) as arrays:
+        assert json.loads(arrays["header"].tobytes())["version"] == 1
+
+
+def test_bytes_are_deterministic() -> None:
+    assert modelfile.dumps(float_network()) == FLOAT_BYTES
+    assert modelfile.dumps(quantized_network()) == QUANTIZED_BYTES
+
+
+def test_save_refuses(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="must end in .skn"):
+        modelfile.save(float_network(), tmp_path / "net.npz")
+    with pytest.raises(ModelFileError, match="cannot be written"):
+        modelfile.save(float_network(), tmp_path / "missing" / "net.skn")
+    net = float_network()
+    net.meta["array"] = np.zeros(2)
+    with pytest.raises(NetworkError, match="meta must be what JSON can carry"):
+        modelfile.save(net, tmp_path / "net.skn")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_load_refuses_other_files(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="none.skn: cannot be read"):
+        modelfile.load(tmp_path / "none.skn")
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        modelfile.load(tmp_path)
+    for content in (b"", b"hello", b"PK", b"PK\x05\x06" + bytes(18), bytes(200)):
+        (tmp_path / "x.skn").write_bytes(content)
+        with pytest.raises(ModelFileError, match="x.skn: "):
+            modelfile.load(tmp_path / "x.skn")
+
+
+def refused(data: bytes) -> str:
+    with pytest.raises(ModelFileError) as caught:
+        modelfile.loads(data, "file.skn")
+    text = str(caught.value)
+    assert text.startswith("file.skn: ") and "\n" not in text
+    return text
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([FLOAT_BYTES, QUANTIZED_BYTES]), st.data())
+def test_any_flipped_or_missing_byte_is_found(data: bytes, draw: st.DataObject) -> None:
+    if draw.draw(st.booleans()):
+        place = draw.draw(st.integers(0, len(data) - 1))
+        mask = draw.draw(st.integers(1, 255))
+        refused(data[:place] + bytes([data[place] ^ mask]) + data[place + 1 :])
+    else:
+        refused(data[: draw.draw(st.integers(0, len(data) - 1))])
+
+
+def signed(body: bytes) -> bytes:
+    """``body`` with a right checksum: damage that only the inner checks can find."""
+    return body + hashlib.sha256(body).hexdigest().encode()
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.sampled_from([FLOAT_BYTES[:-64], QUANTIZED_BYTES[:-64]]), st.data())
+def test_damage_with_a_right_checksum_never_raises_anything_else(body: bytes, draw: st.DataObject) -> None:
+    """A forged file either still describes a legal network or is a ModelFileError."""
+    damaged = bytearray(body)
+    for _ in range(draw.draw(st.integers(1, 3))):
+        # header JSON, array headers and the zip directory are near both ends
+        near_end = draw.draw(st.booleans())
+        place = draw.draw(st.integers(0, min(len(body), 3000) - 1))
+        damaged[-1 - place if near_end else place] = draw.draw(st.integers(0, 255))
+    if draw.draw(st.booleans()):
+        del damaged[draw.draw(st.integers(0, len(damaged) - 1)) :]
+    try:
+        net = modelfile.loads(signed(bytes(damaged)), "file.skn")
+    except ModelFileError as error:
+        assert str(error).startswith("file.skn: ") and "\n" not in str(error)
+    else:
+        assert isinstance(net, Network | QuantizedNetwork)
+
+
+def rebuilt(change, data: bytes = QUANTIZED_BYTES, compression: int = zipfile.ZIP_STORED) -> bytes:
+    """The file with its members changed by ``change(members)``, a dict of name to bytes, and a right checksum."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        archive.comment = bytes(64)
+    return signed(buffer.getvalue()[:-64])
+
+
+def with_header(edit) -> bytes:
+    def change(members: dict[str, bytes]) -> None:
+        header = json.loads(modelfile._from_npy("header", members["header.npy"]).tobytes())
+        header = edit(header) or header
+        text = json.dumps(header).encode() if not isinstance(header, bytes) else header
+        members["header.npy"] = modelfile._npy(np.frombuffer(text, np.uint8))
+
+    return rebuilt(change)
+
+
+def array_member(members: dict[str, bytes]) -> str:
+    return next(name for name in members if name.endswith("weight.npy"))
+
+
+def with_array(content: bytes) -> bytes:
+    return rebuilt(lambda members: members.__setitem__(array_member(members), content))
+
+
+def layer(header: dict) -> dict:
+    return header["network"]["layers"][0]
+
+
+FORGERIES = {
+    "version": (lambda: with_header(lambda h: h.update(version=2)), "version 2"),
+    "format": (lambda: with_header(lambda h: h.update(format="x")), "format"),
+    "extra": (lambda: with_header(lambda h: h.update(extra=1)), "describes no"),
+    "kind": (lambda: with_header(lambda h: h["network"].update(type="spiking")), "describes no"),
+    "list": (lambda: with_header(lambda h: [1]), "not a model file"),
+    "no json": (lambda: with_header(lambda h: b"{"), "file.skn"),
+    "no text": (lambda: with_header(lambda h: b"\xff\xfe"), "file.skn"),
+    "nan": (lambda: with_header(lambda h: h["network"]["input"].update(scale=float("nan"))), "NaN"),
+    "deep": (lambda: with_header(lambda h: b"[" * 100000 + b"]" * 100000), "nested too deeply"),
+    "steps": (lambda: with_header(lambda h: h["network"].update(steps="2")), "network.steps must be an integer"),
+    "true": (lambda: with_header(lambda h: h["network"].update(steps=True)), "network.steps must be an integer"),
+    "zero steps": (lambda: with_header(lambda h: h["network"].update(steps=0)), "steps must be at least 1"),
+    "missing field": (lambda: with_header(lambda h: h["network"].pop("meta") and None), "with fields"),
+    "unknown field": (lambda: with_header(lambda h: layer(h).update(groups=2)), "layers.0 must be a layer with fields"),
+    "source": (lambda: with_header(lambda h: layer(h).update(source="x")), "unknown source"),
+    "stride": (lambda: with_header(lambda h: layer(h).update(stride=[1])), "stride must be a list of 2"),
+    "huge stride": (lambda: with_header(lambda h: layer(h).update(stride=[0, 1])), "stride"),
+    "array name": (lambda: with_header(lambda h: layer(h).update(weight={"array": "x"})), "missing from the file"),
+    "no array": (lambda: with_header(lambda h: layer(h).update(weight=3)), "missing from the file"),
+    "unused": (lambda: rebuilt(lambda m: m.update({"x.npy": m[array_member(m)]})), "does not use: x"),
+    "missing member": (lambda: rebuilt(lambda m: m.pop(array_member(m))), "missing from the file"),
+    "no header": (lambda: rebuilt(lambda m: m.pop("header.npy")), "no header"),
+    "text member": (lambda: rebuilt(lambda m: m.update({"x.txt": b""})), "no arrays"),
+    "compressed": (lambda: rebuilt(lambda m: None, compression=zipfile.ZIP_DEFLATED), "compressed"),
+    "pickle": (lambda: with_array(_object_array()), "no .npy array"),
+    "float weights": (lambda: with_array(modelfile._npy(np.ones((1, 1, 1, 1)))), "has dtype float64"),
+    "short": (lambda: with_array(modelfile._npy(np.ones((9, 9), "<i2"))[:-1]), "its shape needs"),
+    "huge": (
+        lambda: with_array(modelfile._npy(np.ones(1, "<i2")).replace(b"(1,), }" + b" " * 13, b"(99999999999999,), }")),
+        "needs",
+    ),
+    "shape": (lambda: with_array(modelfile._npy(np.ones((1, 1), "<i2"))), "weight must be"),
+    "unsigned": (lambda: with_array(modelfile._npy(np.ones((1, 1, 1, 1), "|u1"))), "has dtype uint8"),
+}
+
+
+def _object_array() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("case", FORGERIES, ids=str)
+def test_forged_files_are_refused_by_cause(case: str) -> None:
+    make, message = FORGERIES[case]
+    assert message in refused(make())
+
+
+def test_size_limits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The directory's sizes are checked before a member is read, the file's before it is."""
+    monkeypatch.setattr(modelfile, "SIZE_LIMIT", 1000)
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("read a member"))
+    assert "more than the limit of 1000" in refused(QUANTIZED_BYTES)
+    (tmp_path / "big.skn").write_bytes(QUANTIZED_BYTES)
+    with pytest.raises(ModelFileError, match="big.skn: .* more than the limit"):
+        modelfile.load(tmp_path / "big.skn")
+
+
+def test_a_bomb_is_refused_from_its_directory() -> None:
+    body = bytearray(QUANTIZED_BYTES[:-64])
+    entry = body.rindex(b"PK\x01\x02")
+    body[entry + 24 : entry + 28] = (1 << 31).to_bytes(4, "little")
+    assert "more than the limit" in refused(signed(bytes(body)))
+
+
+def test_illegal_quantized_networks_are_not_written() -> None:
+    net = quantized_network()
+    broken = QuantizedNetwork("net", 0, net.input, net.layers)
+    with pytest.raises(NetworkError, match="steps"):
+        modelfile.dumps(broken)
