@@ -8,7 +8,7 @@ from .bounds import LayerBounds, bits_needed, fits, layer_bounds
 from .buffers import Buffer, chunk_count, plan_buffers
 from .config import CoreConfig
 from .errors import CompileError
-from .layout import CombineOp, descriptor_bits, descriptor_fields, descriptor_words, header_fields, pack, param_fields
+from .layout import MAX_LEAK_SHIFT, CombineOp, descriptor_bits, descriptor_fields, descriptor_words, header_fields, pack, param_fields
 from .program import Op, Program, Slab
 from .quantized import IntArray, QuantizedLayer, QuantizedNetwork
 
@@ -29,8 +29,9 @@ def compile_network(net: QuantizedNetwork, config: CoreConfig) -> Program:
     CompileError: naming the layer, the limit and the way out, when anything does not fit.
     """
     chunks = chunk_count(net, config)
-    if chunks > 1 << config.dim_bits:
-        raise CompileError(f"network '{net.name}': T={net.steps} needs more than {1 << config.dim_bits} chunks")
+    if chunks > 1 << config.chunk_bits:
+        most = config.time_lanes << config.chunk_bits
+        raise CompileError(f"network '{net.name}' runs for T={net.steps} steps, this core for at most {most}; use fewer")
     ops = _ops(net, config)
     buffers = plan_buffers(net, config)
     image: list[int] = []
@@ -83,16 +84,18 @@ def _check(net: QuantizedNetwork, config: CoreConfig, op: Op) -> None:
     """Refuse what this core cannot run, before anything is laid out."""
     layer = op.layer
     where = f"layer '{layer.name}'"
-    limit = (1 << config.dim_bits) - 1
-    for what, value in (
-        ("input", max(op.source.shape[1:])),
-        ("output", max(op.out.shape[1:])),
-        ("kernel", max(layer.kernel)),
-        ("stride", max(layer.stride)),
-        ("padding", max(layer.padding)),
+    for what, value, bits in (
+        ("input size", max(op.source.shape[1:]), config.dim_bits),
+        ("output size", max(op.out.shape[1:]), config.dim_bits),
+        ("kernel size", max(layer.kernel) - 1, config.kernel_bits),
+        ("stride", max(layer.stride), config.kernel_bits),
+        ("padding", max(layer.padding), config.kernel_bits),
     ):
-        if value > limit:
-            raise CompileError(f"{where}: {what} size {value} is over this core's limit of {limit}; raise dim_bits")
+        if value >= 1 << bits:
+            raise CompileError(
+                f"{where}: its {what} is over this core's limit of {(1 << bits) - (what != 'kernel size')}; "
+                f"use a smaller one, or a core with larger {'dim_bits' if 'put' in what else 'kernel_bits'}"
+            )
     if min(op.out.shape) < 1:
         raise CompileError(f"{where}: output shape {op.out.shape} is empty; check kernel, stride and padding")
     if op.weights > config.bank_depth:
@@ -111,8 +114,11 @@ def _check(net: QuantizedNetwork, config: CoreConfig, op: Op) -> None:
         raise CompileError(f"{where}: a membrane shortcut takes binary spikes and no combiner")
     if layer.combine in ("and", "iand", "or") and op.sc_planes != 1:
         raise CompileError(f"{where}: {layer.combine.upper()} takes binary spikes, the shortcut has {op.sc_planes} bits")
-    if len(layer.leak_shifts) > 2 or any(not 1 <= shift <= 7 for shift in layer.leak_shifts):
-        raise CompileError(f"{where}: leak shifts {layer.leak_shifts} are not one or two shifts of 1 to 7")
+    if len(layer.leak_shifts) > config.leak_terms or any(not 1 <= s <= MAX_LEAK_SHIFT for s in layer.leak_shifts):
+        raise CompileError(
+            f"{where}: leak shifts {layer.leak_shifts}, this core takes {config.leak_terms} of 1 to {MAX_LEAK_SHIFT}; "
+            "use another tau, or a core with more leak_terms"
+        )
     if layer.kind != "maxpool":
         _check_widths(net, config, op)
 

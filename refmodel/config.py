@@ -33,7 +33,10 @@ class CoreConfig:
     fifo_depth: words a lane's scanner may look ahead.
     max_planes: most bit-planes a tensor may have.
     result_depth: largest number of readout channels.
-    dim_bits: bits of a spatial dimension or kernel size.
+    dim_bits: bits of a tensor's width and height.
+    kernel_bits: bits of a kernel's size, stride and padding.
+    chunk_bits: bits of the number of time chunks (T <= Tp << chunk_bits).
+    leak_terms: leak shifts a neuron can subtract, 0 to 2.
     store: what the resting store is made of.
     """
 
@@ -53,6 +56,9 @@ class CoreConfig:
     max_planes: int = 8
     result_depth: int = 16
     dim_bits: int = 8
+    kernel_bits: int = 4
+    chunk_bits: int = 6
+    leak_terms: int = 2
     store: Literal["bram", "spram"] = "bram"
 
     def __post_init__(self) -> None:
@@ -65,8 +71,7 @@ class CoreConfig:
             (self.engines == 1, f"engines={self.engines} is not built: this core has one engine; use engines=1"),
             (
                 self.slots_per_step >= self.NEURON_LOOP,
-                f"output_lanes / neuron_units must be at least {self.NEURON_LOOP} "
-                "(the neuron's recurrence is that many clocks long)",
+                f"output_lanes / neuron_units must be at least {self.NEURON_LOOP}, the clocks of a neuron's recurrence",
             ),
             (self.output_lanes % self.bank_lanes == 0, "output_lanes must be a multiple of bank_lanes"),
             (2 <= self.weight_bits <= 8, f"weight_bits must be 2 to 8, not {self.weight_bits}"),
@@ -83,6 +88,9 @@ class CoreConfig:
             (self.bank_depth >= self.channels_per_word, "bank_depth must hold at least one word of channels"),
             (self.spike_depth >= 4 and self.store_depth >= 4, "memories must have at least 4 words"),
             (4 <= self.dim_bits <= 12, f"dim_bits must be 4 to 12, not {self.dim_bits}"),
+            (2 <= self.kernel_bits <= self.dim_bits, "kernel_bits must be 2 to dim_bits"),
+            (1 <= self.chunk_bits <= 12, f"chunk_bits must be 1 to 12, not {self.chunk_bits}"),
+            (0 <= self.leak_terms <= 2, f"leak_terms must be 0 to 2, not {self.leak_terms}"),
             (self.store in ("bram", "spram"), f"store must be 'bram' or 'spram', not {self.store!r}"),
         )
         for fine, message in checks:

@@ -47,6 +47,8 @@ class LoadKind(IntEnum):
     DESCRIPTOR = 3
 
 
+#: Largest leak shift.
+MAX_LEAK_SHIFT = 4
 #: Clocks between a scanned word's address and its arrival before the lane queues.
 FETCH_LATENCY = 2
 #: Clocks from a barrier to the bundle register of the first stage that carries its op.
@@ -103,6 +105,7 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
     a count minus one.
     """
     addr, dim, tag = config.spike_addr_bits, config.dim_bits, config.tag_bits
+    kernel = config.kernel_bits
     planes = (config.max_planes - 1).bit_length()
     steps = max(1, (config.time_lanes - 1).bit_length())
     groups = max(1, (-(-config.result_depth // config.output_lanes) - 1).bit_length())
@@ -115,18 +118,18 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
         ("chunk_step", addr),
         ("tile_x_step", addr),
         ("tile_y_step", addr),
-        ("kernel_x_last", dim),
-        ("kernel_y_last", dim),
-        ("origin_x", dim + 1),  # minus the padding, two's complement
-        ("origin_y", dim + 1),
-        ("stride_x", dim),
-        ("stride_y", dim),
-        ("in_x", dim + 1),  # input width and height
-        ("in_y", dim + 1),
+        ("kernel_x_last", kernel),
+        ("kernel_y_last", kernel),
+        ("origin_x", kernel + 1),  # minus the padding, two's complement
+        ("origin_y", kernel + 1),
+        ("stride_x", kernel),
+        ("stride_y", kernel),
+        ("in_x", dim),  # input width and height
+        ("in_y", dim),
         ("out_x_last", dim),
         ("out_y_last", dim),
         ("planes_last", max(1, planes)),
-        ("chunks_last", dim),
+        ("chunks_last", config.chunk_bits),
         ("shared_taps", 1),  # every tap uses the same weights
         ("dst", addr),
         ("dst_plane_step", addr),

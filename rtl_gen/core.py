@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from refmodel.config import CoreConfig
@@ -18,6 +16,8 @@ from .neuron_stage import NeuronStage
 from .readout import Readout
 from .scan_front import ScanFront
 from .sequencer import LayerSequencer
+from .shortcut_queue import ShortcutQueue
+from .spike_memory import SpikeMemory
 from .store import ResidentStore
 from .synapses import SynapseArray
 from .walker import WindowWalker
@@ -77,18 +77,13 @@ class Core(wiring.Component):
         m.submodules.store = store = ResidentStore(cfg, init=self._store_init)
         m.submodules.sequencer = seq = LayerSequencer(config=cfg)
         m.submodules.walker = walker = WindowWalker(config=cfg)
-        m.submodules.spikes = spikes = Memory(shape=cfg.spike_width, depth=cfg.spike_depth, init=[])
+        m.submodules.spikes = spikes = SpikeMemory(config=cfg)
         m.submodules.scan = scan = ScanFront(config=cfg)
         m.submodules.array = array = SynapseArray(config=cfg)
         m.submodules.neurons = neurons = NeuronStage(config=cfg)
         m.submodules.writeback = writeback = WriteBack(config=cfg)
         m.submodules.readout = readout = Readout(config=cfg)
-        # Deep enough for the shortcut words of every tile between walker and write-back:
-        # one in each lane queue place, and four more on the way.
-        m.submodules.shortcuts = shortcuts = SyncFIFOBuffered(
-            width=cfg.spike_width, depth=max(16, (cfg.fifo_depth + 6) * cfg.max_planes)
-        )
-        spike_write, spike_read = spikes.write_port(), spikes.read_port()
+        m.submodules.shortcuts = shortcuts = ShortcutQueue(config=cfg)
         descriptor = seq.descriptor
 
         # Host
@@ -139,18 +134,18 @@ class Core(wiring.Component):
             walker.descriptor.eq(descriptor),
             walker.start.eq(seq.slab_start),
             walker.advance.eq(scan.advance),
-            spike_read.addr.eq(walker.addr),
-            spike_read.en.eq(scan.advance),
+            spikes.read.addr.eq(walker.addr),
+            spikes.read.en.eq(scan.advance),
             scan.valid.eq(walker.valid),
             scan.tag.eq(walker.tag),
             scan.flag.eq(walker.flag),
             scan.empty.eq(walker.empty),
             scan.shortcut.eq(walker.shortcut),
-            scan.word.eq(spike_read.data),
+            scan.word.eq(spikes.read.data),
             scan.restart.eq(seq.slab_start),
             array.bundle.eq(scan.bundle),
-            shortcuts.w_en.eq(scan.shortcut_push),
-            shortcuts.w_data.eq(scan.shortcut_word),
+            shortcuts.push.eq(scan.shortcut_push),
+            shortcuts.push_word.eq(scan.shortcut_word),
         ]
         m.d.sync += in_flight.eq(in_flight + scan.drained - writeback.finished)
         with m.If(seq.slab_start):
@@ -171,13 +166,14 @@ class Core(wiring.Component):
             neurons.mode.leak_b.eq(descriptor.leak_b),
             neurons.last_step.eq(descriptor.last_step),
             neurons.chunks_last.eq(descriptor.chunks_last),
-            neurons.shortcut_word.eq(shortcuts.r_data),
-            shortcuts.r_en.eq(neurons.shortcut_pop | writeback.shortcut_pop),
+            neurons.shortcut_word.eq(shortcuts.word),
+            shortcuts.pop.eq(neurons.shortcut_pop | writeback.shortcut_pop),
             writeback.descriptor.eq(descriptor),
             writeback.restart.eq(seq.slab_start),
             writeback.word_valid.eq(neurons.word_valid),
             writeback.word.eq(neurons.word),
-            writeback.shortcut_word.eq(shortcuts.r_data),
+            writeback.shortcut_word.eq(shortcuts.word),
+            shortcuts.clear.eq(seq.slab_start),
             readout.write_en.eq(neurons.out_valid & neurons.out_end & descriptor.readout),
             readout.group.eq(descriptor.result_group),
             readout.index.eq(neurons.out_index),
@@ -186,9 +182,9 @@ class Core(wiring.Component):
 
         # Spike memory: the write-back while running, the host while idle.
         m.d.comb += [
-            spike_write.en.eq(writeback.write_en | (host_write & self.load.payload.space)),
-            spike_write.addr.eq(Mux(writeback.write_en, writeback.write_addr, self.load.payload.addr)),
-            spike_write.data.eq(Mux(writeback.write_en, writeback.write_data, self.load.payload.data)),
+            spikes.write.en.eq(writeback.write_en | (host_write & self.load.payload.space)),
+            spikes.write.addr.eq(Mux(writeback.write_en, writeback.write_addr, self.load.payload.addr)),
+            spikes.write.data.eq(Mux(writeback.write_en, writeback.write_data, self.load.payload.data)),
         ]
         if self._probe:
             self._add_probe(m, scan, neurons, writeback, seq)

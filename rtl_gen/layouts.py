@@ -10,6 +10,10 @@ from amaranth.lib import data
 from refmodel import layout
 from refmodel.config import CoreConfig
 
+#: Attributes of a memory whose ports never read a word in the clock in which it is written, or
+#: whose reader ignores it then: spares the logic that would return the old word.
+COLLISION_FREE = {"no_rw_check": 1}
+
 #: Fields that are two's complement numbers.
 _SIGNED = {"origin_x", "origin_y", "threshold", "bias", "bias_shortcut"}
 

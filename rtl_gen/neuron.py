@@ -8,8 +8,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from refmodel.config import CoreConfig
+from refmodel.layout import MAX_LEAK_SHIFT
 
-from .layouts import param_layout
+from .layouts import COLLISION_FREE, param_layout
 from .shortcut import MembraneShortcutMux
 
 
@@ -76,7 +77,7 @@ class NeuronUnit(wiring.Component):
         wide = signed(cfg.membrane_width)
         index_bits = slot_layout(cfg)["index"].width
 
-        m.submodules.params = params = Memory(shape=param_layout(cfg), depth=2 << index_bits, init=[])
+        m.submodules.params = params = Memory(shape=param_layout(cfg), depth=2 << index_bits, init=[], attrs=COLLISION_FREE)
         write, read = params.write_port(), params.read_port()
         m.d.comb += [
             write.en.eq(self.write_en),
@@ -109,11 +110,18 @@ class NeuronUnit(wiring.Component):
         m.d.sync += [current.eq(summed + constant), threshold[0].eq(read.data.threshold)]
 
         # Clock 2: the membrane joins.
-        m.submodules.membranes = membranes = Memory(shape=wide, depth=max(2, cfg.slots_per_step), init=[])
-        leaked = membranes.read_port(domain="comb")
+        m.submodules.membranes = membranes = Memory(
+            shape=wide, depth=max(2, cfg.slots_per_step), init=[], attrs=COLLISION_FREE
+        )
         before = Signal(wide)
         h = Signal(wide, reset_less=True)
-        m.d.comb += [leaked.addr.eq(slots[2].index), before.eq(Mux(slots[2].first, 0, leaked.data))]
+        if cfg.slots_per_step > cfg.NEURON_LOOP:  # time enough for a block RAM
+            leaked = membranes.read_port()
+            m.d.comb += [leaked.en.eq(1), leaked.addr.eq(slots[1].index)]
+        else:
+            leaked = membranes.read_port(domain="comb")
+            m.d.comb += leaked.addr.eq(slots[2].index)
+        m.d.comb += before.eq(Mux(slots[2].first, 0, leaked.data))
         m.d.sync += [h.eq(before + current), threshold[1].eq(threshold[0])]
 
         # Clock 3: compare by subtraction.
@@ -133,7 +141,9 @@ class NeuronUnit(wiring.Component):
             after.eq(Mux(fires, Mux(self.mode.soft_reset, margin, 0), h_late)),
         ]
         minus_a, leak_b = Signal(wide, reset_less=True), Signal(wide, reset_less=True)
-        m.d.sync += [minus_a.eq(after - _leak(m, after, self.mode.leak_a)), leak_b.eq(_leak(m, after, self.mode.leak_b))]
+        m.d.sync += minus_a.eq(after - _leak(m, after, self.mode.leak_a) if cfg.leak_terms else after)
+        if cfg.leak_terms > 1:
+            m.d.sync += leak_b.eq(_leak(m, after, self.mode.leak_b))
 
         # Clock 5: second leak term, write back.
         store = membranes.write_port()
@@ -149,9 +159,9 @@ def _leak(m: Module, value: Signal, code: Signal) -> Signal:
     """``value >> code`` (arithmetic), 0 for code 0."""
     result = Signal.like(value)
     with m.Switch(code):
-        with m.Case(0):
-            m.d.comb += result.eq(0)
-        for shift in range(1, 8):
+        for shift in range(1, MAX_LEAK_SHIFT + 1):
             with m.Case(shift):
                 m.d.comb += result.eq(value >> shift)
+        with m.Default():
+            m.d.comb += result.eq(0)
     return result

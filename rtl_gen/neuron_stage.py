@@ -42,7 +42,7 @@ class NeuronStage(wiring.Component):
                 "shift": Out(cfg.output_lanes),
                 "mode": In(mode_layout()),
                 "last_step": In(max(1, (cfg.time_lanes - 1).bit_length())),
-                "chunks_last": In(cfg.dim_bits),
+                "chunks_last": In(cfg.chunk_bits),
                 "shortcut_pop": Out(1),
                 "shortcut_word": In(cfg.spike_width),
                 "run_half": In(1),
@@ -74,7 +74,7 @@ class NeuronStage(wiring.Component):
         active = Signal()
         index = Signal(slot_layout(cfg)["index"].width)
         step = Signal(max(1, (steps - 1).bit_length()))
-        chunk = Signal(cfg.dim_bits)
+        chunk = Signal(cfg.chunk_bits)
         fresh = Signal(init=1)  # readout: nothing accumulated yet in this slab
         index_last, step_last, chunk_last = Signal(), Signal(), Signal()
         m.d.comb += [

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from refmodel.config import CoreConfig
 
+from .layouts import COLLISION_FREE
 from .neuron import slot_layout
 
 
@@ -62,7 +63,7 @@ class Readout(wiring.Component):
         m.d.comb += full.eq(Cat(self.index[:slot_bits], self.group))
         values = []
         for u in range(units):
-            memory = Memory(shape=wide, depth=max(2, -(-(1 << bits) // units)), init=[])
+            memory = Memory(shape=wide, depth=max(2, -(-(1 << bits) // units)), init=[], attrs=COLLISION_FREE)
             m.submodules[f"results{u}"] = memory
             write, read = memory.write_port(), memory.read_port()
             m.d.comb += [

@@ -22,7 +22,7 @@ class LayerSequencer(wiring.Component):
     Members
     -------
     start: pulse, ignored while ``busy``.  busy: from the clock after it until ``done``.
-    done: pulse in the run's last clock.  clocks: clocks from ``start`` to ``done``.
+    done: pulse in the run's last clock.  clocks: clocks from ``start`` to ``done``, valid after it.
     store_addr, store_data: read port of the store, data one clock after the address.
     load_kind, load_addr: what ``store_data`` is in this clock, and its store address.
     load_half, run_half: halves of the banks being loaded and computing.
@@ -83,13 +83,13 @@ class LayerSequencer(wiring.Component):
             self.load_half.eq(~running_half),
         ]
         m.d.sync += previous.eq(pointer)
-        with m.If(self.busy & ~self.done):
+        with m.If(self.busy):
             m.d.sync += self.clocks.eq(self.clocks + 1)
 
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.start):
-                    m.d.sync += [pointer.eq(0), self.busy.eq(1), self.clocks.eq(1)]
+                    m.d.sync += [pointer.eq(0), self.busy.eq(1), self.clocks.eq(0)]
                     m.next = "HEADER-ADDRESS"
             with m.State("HEADER-ADDRESS"):
                 m.d.sync += pointer.eq(pointer + 1)

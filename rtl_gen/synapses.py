@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from refmodel.config import CoreConfig
 from refmodel.layout import ArrayOp
 
-from .layouts import bundle_layout
+from .layouts import COLLISION_FREE, bundle_layout
 
 
 def delayed(m: Module, value: Signal, clocks: int, name: str, *, reset_less: bool = True) -> Signal:
@@ -64,7 +64,7 @@ class SynapseStage(wiring.Component):
         lanes, steps, bits = cfg.bank_lanes, cfg.time_lanes, cfg.weight_bits
         weights, masks = [], []
         for k in range(cfg.event_lanes):
-            bank = Memory(shape=lanes * bits, depth=2 << cfg.weight_addr_bits, init=[])
+            bank = Memory(shape=lanes * bits, depth=2 << cfg.weight_addr_bits, init=[], attrs=COLLISION_FREE)
             m.submodules[f"bank{k}"] = bank
             write, read = bank.write_port(), bank.read_port()
             event = self.bundle.events[k]
@@ -88,17 +88,33 @@ class SynapseStage(wiring.Component):
             snap.eq(op == ArrayOp.NEW),
         ]
         for q in range(lanes):
+            # The sum of two lanes' weights is made once for all time lanes, each of which then
+            # chooses 0, one weight, the other or the sum: cheaper than masking and adding in each.
+            pairs = []
+            for k in range(0, cfg.event_lanes - 1, 2):
+                pair = Signal(signed(bits + 1), name=f"pair_{q}_{k // 2}")
+                m.d.comb += pair.eq(weights[k][q] + weights[k + 1][q])
+                pairs.append(pair)
             accs = []
             for t in range(steps):
-                terms = [Mux(masks[k][t], weights[k][q], 0) for k in range(cfg.event_lanes)]
-                level = 0
+                if pairs:
+                    terms = []
+                    for number, pair in enumerate(pairs):
+                        low, high = masks[2 * number][t], masks[2 * number + 1][t]
+                        w_low, w_high = weights[2 * number][q], weights[2 * number + 1][q]
+                        part = Signal(signed(bits + 1), name=f"part0_{q}_{t}_{number}", reset_less=True)
+                        m.d.sync += part.eq(Mux(low & high, pair, Mux(low, w_low, Mux(high, w_high, 0))))
+                        terms.append(part)
+                else:
+                    terms = [Mux(masks[0][t], weights[0][q], 0)]
+                level = 1
                 while len(terms) > 1:
-                    pairs = []
+                    sums = []
                     for i in range(0, len(terms), 2):
                         part = Signal(signed(bits + level + 1), name=f"part{level}_{q}_{t}_{i // 2}", reset_less=True)
                         m.d.sync += part.eq(terms[i] + terms[i + 1])
-                        pairs.append(part)
-                    terms, level = pairs, level + 1
+                        sums.append(part)
+                    terms, level = sums, level + 1
                 acc = Signal(signed(cfg.acc_width), name=f"acc_{q}_{t}", reset_less=True)
                 held = Signal(signed(cfg.acc_width), name=f"held_{q}_{t}")
                 m.d.comb += held.eq(Mux(keep, Mux(double, acc << 1, acc), 0))

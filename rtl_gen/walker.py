@@ -51,9 +51,9 @@ class WindowWalker(wiring.Component):
 
         # Loop counters, innermost first.
         word = Signal(cfg.tag_bits)
-        kx, ky = Signal(dim), Signal(dim)
+        kx, ky = Signal(cfg.kernel_bits), Signal(cfg.kernel_bits)
         plane = Signal(d.planes_last.shape())
-        chunk, ox, oy = Signal(dim), Signal(dim), Signal(dim)
+        chunk, ox, oy = Signal(cfg.chunk_bits), Signal(dim), Signal(dim)
         in_shortcut = Signal()
         sc_plane = Signal(d.sc_planes.shape())
         # Input coordinates of the tap (two's complement), and of the tile's first tap.

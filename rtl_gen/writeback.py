@@ -52,7 +52,7 @@ class WriteBack(wiring.Component):
         active = Signal()
         plane = Signal(d.sc_planes.shape())
         carry = Signal(cfg.spike_width, reset_less=True)
-        chunk = Signal(cfg.dim_bits)
+        chunk = Signal(cfg.chunk_bits)
         address, chunk_base, pixel_base = (
             Signal(cfg.spike_addr_bits, name=n) for n in ("address", "chunk_base", "pixel_base")
         )

@@ -65,8 +65,8 @@ def simulate(
                 if len(rows) > limit:
                     raise TimeoutError(f"the core did not finish within {limit} clocks")
             rows.append(ctx.get(dut.probe))
-            clocks, argmax = ctx.get(dut.clocks), ctx.get(dut.argmax)
             await ctx.tick()
+            clocks, argmax = ctx.get(dut.clocks), ctx.get(dut.argmax)
             results = []
             for c in range(program.classes):
                 ctx.set(dut.result_addr, c)

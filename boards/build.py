@@ -1,0 +1,384 @@
+"""From a design to a bitstream: Amaranth, Yosys, nextpnr and the packer, each with its log, in one folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from refmodel.config import CoreConfig
+from refmodel.errors import BoardError, SkipspikeError, ToolError
+
+from .registry import Board
+from .tools import FLOW_TOOLS, Kind, Tool, find_tools
+from .top import BoardTop
+
+#: Format of ``build.json``.
+BUILD_FORMAT = 1
+RECORD = "build.json"
+REPORT = "report.json"
+NETLIST = "top.json"
+
+Progress = Callable[[str], None]
+
+#: Resource names of nextpnr's report, by family, under the names used here.
+_RESOURCES = {
+    "ice40": {"lut": "ICESTORM_LC", "bram": "ICESTORM_RAM", "dsp": "ICESTORM_DSP", "spram": "ICESTORM_SPRAM"},
+    "ecp5": {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "bram": "DP16KD", "dsp": "MULT18X18D"},
+}
+#: Of equal clocks nextpnr cannot tell which one is meant: how far a constraint may be from the target, in Hz.
+_CONSTRAINT_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build made; ``utilisation`` maps lut, ff, bram, dsp, spram to {"used", "available"}.
+
+    ``lut`` counts logic cells on iCE40 (a LUT with its carry and flip-flop) and LUTs, those of carry chains and
+    distributed RAM included, on ECP5.
+    """
+
+    folder: Path
+    bitstream: Path
+    fmax_hz: float
+    target_hz: float
+    timing_met: bool
+    utilisation: dict[str, dict[str, int]]
+    seed: int
+    sha256: str
+    tools: dict[str, str]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file under a temporary name and renames it."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def _silent(message: str) -> None:
+    del message
+
+
+def mark_collision_free(il: str) -> str:
+    """Lets synthesis leave out collision logic where a memory says ``attrs={"no_rw_check": 1}``.
+
+    Amaranth promises the old word when a clocked port reads what another one writes, and block RAMs do not, so Yosys
+    adds comparators, bypass multiplexers and two flip-flops a bit. It honours ``no_rw_check`` only for ports whose
+    register it finds itself; Amaranth's ports have theirs already and are marked here (COLLISION_X_MASK).
+    """
+    lines = il.split("\n")
+    marked: set[str] = set()  # of the present module
+    attribute = False
+    cell: int | None = None
+    for index, line in enumerate(lines):
+        text = line.strip()
+        if text.startswith("module "):
+            marked.clear()
+        elif text.startswith("attribute "):
+            attribute = attribute or text == r"attribute \no_rw_check 1"
+            continue
+        elif text.startswith("memory ") and attribute:
+            marked.add(text.rsplit(" ", 1)[-1])
+        elif text.startswith("cell $memrd_v2 "):
+            cell = index
+        elif text == "end" and cell is not None:
+            memory = next(part for part in lines[cell:index] if "\\MEMID" in part).split('"')[1].replace("\\\\", "\\")
+            if memory in marked and any(part.strip() == r"parameter \CLK_ENABLE 1" for part in lines[cell:index]):
+                for at in range(cell, index):
+                    if "\\COLLISION_X_MASK" in lines[at]:
+                        head, mask = lines[at].rsplit("'", 1)
+                        lines[at] = f"{head}'{'1' * len(mask)}"
+            cell = None
+        attribute = False
+    return "\n".join(lines)
+
+
+def _synthesis_script(board: Board) -> str:
+    synth = "synth_ice40 -device u -dsp" if board.family == "ice40" else "synth_ecp5"
+    lines = [
+        "read_rtlil top.il",
+        "hierarchy -top top",
+        # The same design as Verilog, for people and for other simulators.
+        "design -push-copy",
+        "proc",
+        "memory_collect",
+        "write_verilog -norename -noattr top.v",
+        "design -pop",
+        f"{synth} -top top",
+        f"write_json {NETLIST}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _place_command(board: Board, tool: Tool, *, seed: int, options: Sequence[str]) -> list[str]:
+    command = [tool.executable]
+    if board.family == "ice40":
+        command += [f"--{board.device}", "--package", board.package, "--pcf", "top.pcf", "--asc", "top.asc"]
+    else:
+        size = board.device.removeprefix("LFE5U-").removesuffix("F")
+        command += [f"--{size}k", "--package", board.package, "--speed", board.speed]
+        command += ["--lpf", "top.lpf", "--textcfg", "top.config"]
+    command += ["--json", NETLIST, "--report", REPORT, "--seed", str(seed), "--timing-allow-fail"]
+    return [*command, *options]
+
+
+def _pack_command(board: Board, tool: Tool) -> list[str]:
+    if board.family == "ice40":
+        return [tool.executable, "top.asc", board.bitstream_name]
+    return [tool.executable, "--compress", "--input", "top.config", "--bit", board.bitstream_name]
+
+
+def _last_error(log: str) -> str:
+    """The most telling line of a failed tool's log."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"(?i)(fatal )?error\b|.*\bERROR:", line)]
+    # nextpnr closes with a line that only counts its errors.
+    errors = [line for line in errors if "Program finished" not in line] or errors
+    return re.sub(r"^(?i:error):?\s*", "", (errors or lines or ["it wrote nothing"])[-1])
+
+
+def _shortage(board: Board, log: str) -> str | None:
+    """What does not fit, from nextpnr's list of resources before placement."""
+    names = {
+        "ICESTORM_LC": "LCs",
+        "ICESTORM_RAM": "block RAMs",
+        "ICESTORM_DSP": "DSPs",
+        "ICESTORM_SPRAM": "SPRAMs",
+        "SB_IO": "pins",
+        "TRELLIS_COMB": "LUTs",
+        "TRELLIS_FF": "flip-flops",
+        "DP16KD": "block RAMs",
+        "MULT18X18D": "multipliers",
+    }
+    short = []
+    for name, used, available in re.findall(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s", log, re.MULTILINE):
+        if int(used) > int(available):
+            short.append(f"{used} {names.get(name, name)} of {available}")
+    return f"design does not fit {board.name}: needs {' and '.join(dict.fromkeys(short))}" if short else None
+
+
+def _run(step: str, command: list[str], folder: Path, timeout: float | None) -> str:
+    """Runs one step with its log in the folder; returns the log. ToolError if it fails."""
+    log_path = folder / f"{step}.log"
+    name = Path(command[0]).name
+    try:
+        # Relative paths in the folder: the YoWASP tools see a sandboxed file system. The log can be watched growing.
+        with log_path.open("wb") as log_file:
+            done = subprocess.run(
+                command, cwd=folder, stdout=log_file, stderr=subprocess.STDOUT, check=False, timeout=timeout
+            )
+    except OSError as error:
+        raise ToolError(f"{name} could not be started: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"{name} took longer than {timeout:g} s; allow more time") from None
+    log = log_path.read_text(errors="replace").replace(str(folder.resolve()) + "/", "")
+    write_text(log_path, log)
+    if done.returncode != 0:
+        raise _StepFailed(name, log, log_path)
+    return log
+
+
+class _StepFailed(ToolError):
+    """A tool ended with an error; ``log`` is what it wrote."""
+
+    def __init__(self, name: str, log: str, log_path: Path) -> None:
+        super().__init__(f"{name}: {_last_error(log)} (log: {log_path})")
+        self.log = log
+        self.log_path = log_path
+
+
+def read_json(path: Path, what: str) -> Any:
+    """A JSON object of a build folder; BoardError in one line if it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise BoardError(f"{path} is missing: {what}") from None
+    except (OSError, ValueError) as error:
+        raise BoardError(f"{path} cannot be read ({str(error).splitlines()[0]}): build again") from None
+    if not isinstance(content, dict):
+        raise BoardError(f"{path} holds no JSON object: build again")
+    return content
+
+
+def netlist_cells(folder: Path) -> dict[str, str]:
+    """Cells of the synthesised netlist: name (with its place in the hierarchy) to type."""
+    netlist = read_json(folder / NETLIST, "synthesis did not finish there")
+    try:
+        return {name: cell["type"] for name, cell in netlist["modules"]["top"]["cells"].items()}
+    except (KeyError, TypeError, AttributeError):
+        raise BoardError(f"{folder / NETLIST} is not a netlist of this flow: build again") from None
+
+
+def is_flip_flop(cell_type: str) -> bool:
+    return cell_type.startswith(("SB_DFF", "TRELLIS_FF"))
+
+
+def _utilisation(board: Board, report: dict[str, Any], cells: dict[str, str]) -> dict[str, dict[str, int]]:
+    result = {}
+    for name, resource in _RESOURCES[board.family].items():
+        entry = report["utilization"].get(resource, {"used": 0, "available": 0})
+        result[name] = {"used": int(entry["used"]), "available": int(entry["available"])}
+    if "ff" not in result:  # an iCE40 logic cell holds one LUT and one flip-flop
+        result["ff"] = {"used": sum(map(is_flip_flop, cells.values())), "available": result["lut"]["available"]}
+    result.setdefault("spram", {"used": 0, "available": 0})
+    return dict(sorted(result.items()))
+
+
+def sync_clock(report: dict[str, Any], target_hz: float | None) -> tuple[float, float]:
+    """(Fmax, constraint) in Hz of the core's clock in nextpnr's report.
+
+    With a target, the clock must carry it as its constraint: an Fmax that was never checked is an error.
+    """
+    clocks = [(1e6 * entry["achieved"], 1e6 * entry["constraint"]) for entry in report["fmax"].values()]
+    if target_hz is not None:
+        clocks = [clock for clock in clocks if abs(clock[1] / target_hz - 1) < _CONSTRAINT_TOLERANCE]
+    if not clocks:
+        wanted = "" if target_hz is None else f" constrained to {target_hz / 1e6:g} MHz"
+        raise BoardError(f"nextpnr reports no clock{wanted}: the design has no such clock domain")
+    return min(clocks)
+
+
+def build(
+    board: Board,
+    config: CoreConfig | None = None,
+    store_init: Sequence[int] = (),
+    out_dir: str | Path = "build",
+    *,
+    seed: int = 1,
+    tools: Kind = "yowasp",
+    progress: Progress = _silent,
+    top: Any = None,
+    nextpnr_options: Sequence[str] = (),
+    step_timeout: float | None = None,
+) -> BuildResult:
+    """Builds a bitstream for ``board`` in ``out_dir``.
+
+    Parameters
+    ----------
+    board, config, store_init: what to build; see :class:`boards.top.BoardTop`.
+    out_dir: folder for everything that is made: ``top.il``, ``top.v``, ``top.json`` (netlist), constraints, one log a
+        step, ``report.json`` of nextpnr, the bitstream, and ``build.json``, which records inputs, versions and figures.
+    seed: nextpnr's seed; the same inputs, tools and seed give the same bitstream.
+    tools: "yowasp" or "native".
+    progress: called with one line at the start and end of each step.
+    top: another top level instead of ``BoardTop(board, config, store_init)``.
+    nextpnr_options: more options, such as ``("--router", "router2")`` for big designs.
+    step_timeout: seconds a tool may take.
+
+    A design that misses its clock is built all the same, with ``timing_met`` false.
+
+    Raises
+    ------
+    ToolError: a tool is missing or failed. BoardError: the design does not fit. ConfigError: it cannot be made.
+    ``build.json`` then has ``status`` "failed" and the message.
+    """
+    folder = Path(out_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BoardError(f"cannot make folder {folder}: {error.strerror}") from None
+    # A folder never looks finished while it holds another build's files.
+    for name in (RECORD, REPORT, NETLIST, board.bitstream_name):
+        (folder / name).unlink(missing_ok=True)
+    if top is None:
+        top = BoardTop(board, config, store_init)
+    config = getattr(top, "config", config)
+    record: dict[str, Any] = {
+        "format": BUILD_FORMAT,
+        "status": "failed",
+        "board": board.name,
+        "config": asdict(config) if config is not None else None,
+        "seed": seed,
+        "nextpnr_options": list(nextpnr_options),
+        "clock_hz": getattr(top, "clock_hz", None),
+    }
+    try:
+        made = _flow(board, top, folder, record, tools, seed, progress, nextpnr_options, step_timeout)
+    except _StepFailed as error:
+        message = str(error)
+        shortage = _shortage(board, error.log)
+        if shortage is not None:
+            message = f"{shortage} (log: {error.log_path})"
+        record["error"] = message.replace(str(folder) + "/", "")
+        write_text(folder / RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")
+        raise (BoardError(message) if shortage is not None else ToolError(message)) from None
+    except SkipspikeError as error:
+        record["error"] = str(error).replace(str(folder) + "/", "")
+        write_text(folder / RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")
+        raise
+    record["status"] = "built"
+    write_text(folder / RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    return made
+
+
+def _flow(
+    board: Board,
+    top: Any,
+    folder: Path,
+    record: dict[str, Any],
+    kind: Kind,
+    seed: int,
+    progress: Progress,
+    nextpnr_options: Sequence[str],
+    step_timeout: float | None,
+) -> BuildResult:
+    found = find_tools(FLOW_TOOLS[board.family], kind)
+    yosys, nextpnr, packer = found.values()
+    versions = {name: tool.version for name, tool in found.items()}
+    record["tools"] = {"kind": kind, **versions}
+
+    progress(f"generate: {board.title}")
+    plan = board.platform().prepare(top, "top", emit_src=False)
+    constraints = "top.pcf" if board.family == "ice40" else "top.lpf"
+    for name in ("top.il", constraints):
+        content = plan.files[name]
+        text = content if isinstance(content, str) else content.decode()
+        write_text(folder / name, mark_collision_free(text) if name == "top.il" else text)
+    write_text(folder / "synth.ys", _synthesis_script(board))
+
+    hint = " (the first start of a YoWASP tool compiles it: about a minute)" if kind == "yowasp" else ""
+    progress(f"synthesise: {Path(yosys.executable).name} {yosys.version}{hint}")
+    _run("synth", [yosys.executable, "-s", "synth.ys"], folder, step_timeout)
+    cells = netlist_cells(folder)
+
+    progress(f"place and route: {Path(nextpnr.executable).name} {nextpnr.version}, seed {seed}")
+    _run("place", _place_command(board, nextpnr, seed=seed, options=nextpnr_options), folder, step_timeout)
+    report = read_json(folder / REPORT, "place and route did not finish there")
+    utilisation = _utilisation(board, report, cells)
+    fmax, target = sync_clock(report, record["clock_hz"])
+    target = record["clock_hz"] or target  # nextpnr rounds the constraint to whole picoseconds
+    met = fmax >= target
+    progress(f"timing: {fmax / 1e6:.1f} MHz for {target / 1e6:g} MHz, {'met' if met else 'NOT MET'}")
+
+    progress(f"pack: {Path(packer.executable).name} {packer.version}")
+    _run("pack", _pack_command(board, packer), folder, step_timeout)
+    bitstream = folder / board.bitstream_name
+    if not bitstream.is_file():
+        raise ToolError(f"{Path(packer.executable).name} wrote no bitstream (log: {folder / 'pack.log'})")
+    digest = hashlib.sha256(bitstream.read_bytes()).hexdigest()
+    progress(f"built: {bitstream.name}, sha256 {digest[:16]}")
+    record.update(
+        bitstream=bitstream.name,
+        sha256=digest,
+        fmax_hz=round(fmax),
+        target_hz=round(target),
+        timing_met=met,
+        utilisation=utilisation,
+    )
+    return BuildResult(
+        folder=folder,
+        bitstream=bitstream,
+        fmax_hz=fmax,
+        target_hz=target,
+        timing_met=met,
+        utilisation=utilisation,
+        seed=seed,
+        sha256=digest,
+        tools=versions,
+    )

@@ -1,0 +1,135 @@
+# Amaranth declares its statements and components to no type checker.
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
+# pyright: reportOperatorIssue=false, reportOptionalMemberAccess=false
+"""The whole design for one board: clock, host link and core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from amaranth import ClockDomain, Elaboratable, Module, ResetInserter, Signal
+from amaranth.build import ResourceError
+from amaranth.lib import io
+from amaranth.lib.wiring import connect
+
+from refmodel.config import CoreConfig
+
+from .link import HostLink
+from .pll import EcpPll, IcePll, ecp5_pll, ice40_pll
+from .registry import Board
+from .uart import UartRx, UartTx, baud_divisor
+
+#: Makes the core; ``rtl_gen.core.Core`` unless a test brings its own.
+CoreFactory = Callable[..., Any]
+
+
+def _default_core(*, config: CoreConfig, store_init: Sequence[int]) -> Any:
+    from rtl_gen.core import Core
+
+    return Core(config=config, store_init=store_init)
+
+
+class BoardTop(Elaboratable):
+    """Top level for ``board``: no ports of its own, it requests the board's resources.
+
+    Components: ``pll`` (clock and reset), ``uart_rx``, ``uart_tx``, ``link``, ``core``. LED 0 is lit while the core
+    is busy, LED 1 from the end of a run to the start of the next, where the board has them.
+
+    Parameters
+    ----------
+    board: the board.
+    config: the core's configuration; the board's default if not given.
+    store_init: program image that the resting store holds after configuration.
+    baud: speed of the host link; the board's default if not given.
+    timeout: seconds after which the host link gives up a command.
+    core: makes the core from ``(config=..., store_init=...)``.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        config: CoreConfig | None = None,
+        store_init: Sequence[int] = (),
+        *,
+        baud: int | None = None,
+        timeout: float = 0.1,
+        core: CoreFactory = _default_core,
+    ) -> None:
+        self._board = board
+        self._config = config or board.core
+        self._store_init = tuple(store_init)
+        settings = ice40_pll if board.family == "ice40" else ecp5_pll
+        self._pll_settings: Any = settings(board.input_clock_hz, board.clock_hz)
+        self._divisor = baud_divisor(self.clock_hz, baud or board.baud)
+        self._timeout = timeout
+        self._core = core
+
+    @property
+    def board(self) -> Board:
+        return self._board
+
+    @property
+    def config(self) -> CoreConfig:
+        return self._config
+
+    @property
+    def clock_hz(self) -> float:
+        """Clock of the core that the PLL really makes."""
+        return self._pll_settings.output_hz
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        oscillator = platform.request(platform.default_clk, dir="-")
+        pll = IcePll if self._board.family == "ice40" else EcpPll
+        m.submodules.pll = pll = pll(self._pll_settings, port=oscillator)
+        m.domains.sync = sync = ClockDomain("sync")
+        m.d.comb += [sync.clk.eq(pll.clk), sync.rst.eq(pll.rst)]
+
+        pins = platform.request("uart", 0, dir="-")
+        m.submodules.rx_buffer = rx_buffer = io.Buffer("i", pins.rx)
+        m.submodules.tx_buffer = tx_buffer = io.Buffer("o", pins.tx)
+        m.submodules.uart_rx = rx = UartRx(divisor=self._divisor)
+        m.submodules.uart_tx = tx = UartTx(divisor=self._divisor)
+        m.submodules.link = link = HostLink(self._config, timeout=round(self._timeout * self.clock_hz))
+        m.d.comb += [rx.rx.eq(rx_buffer.i), tx_buffer.o.eq(tx.tx), link.rx_error.eq(rx.framing | rx.overrun)]
+        connect(m, rx.o, link.rx)
+        connect(m, link.tx, tx.i)
+
+        core = self._core(config=self._config, store_init=self._store_init)
+        core_reset = Signal()
+        m.d.sync += core_reset.eq(link.core_reset)
+        m.submodules.core = ResetInserter(core_reset)(core)
+        connect_core(m, link, core)
+
+        done = Signal()
+        with m.If(core.done):
+            m.d.sync += done.eq(1)
+        with m.Elif(link.start | core_reset):
+            m.d.sync += done.eq(0)
+        for index, lit in enumerate((core.busy, done)):
+            try:
+                led = platform.request("led", index, dir="-")
+            except ResourceError:  # a board without this LED
+                continue
+            m.submodules[f"led{index}"] = buffer = io.Buffer("o", led)
+            m.d.comb += buffer.o.eq(lit)
+        return m
+
+
+def connect_core(m: Module, link: HostLink, core: Any) -> None:
+    """Wires the host link to a core (``rtl_gen.core.Core`` or a stand-in with its interface)."""
+    m.d.comb += [
+        core.load.valid.eq(link.load.valid),
+        core.load.payload.space.eq(link.load.payload.space),
+        core.load.payload.addr.eq(link.load.payload.addr),
+        core.load.payload.data.eq(link.load.payload.data),
+        link.load.ready.eq(core.load.ready),
+        core.start.eq(link.start),
+        core.result_addr.eq(link.result_addr),
+        link.busy.eq(core.busy),
+        link.done.eq(core.done),
+        link.result_data.eq(core.result_data),
+        link.argmax.eq(core.argmax),
+        link.clocks.eq(core.clocks),
+    ]

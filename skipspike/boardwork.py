@@ -1,0 +1,142 @@
+"""Boards: listing them, building bitstreams, reading builds, loading them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from .hardware import compiled, core_memory, write_example, write_program
+from .models import samples_of
+from .progress import Progress, silent
+
+
+def boards() -> dict[str, Any]:
+    """Every known board: device, memories, clocks, and the core that it gets."""
+    from boards.registry import BOARDS
+
+    return {
+        "boards": [
+            {
+                "name": board.name,
+                "title": board.title,
+                "family": board.family,
+                "device": board.device,
+                "package": board.package,
+                "clock_hz": board.clock_hz,
+                "input_clock_hz": board.input_clock_hz,
+                "luts": board.luts,
+                "dsps": board.dsps,
+                "memory": {
+                    "brams": board.brams,
+                    "bram_bits": board.bram_total_kbit * 1024,
+                    "sprams": board.sprams,
+                    "spram_bits": board.sprams * 256 * 1024,
+                },
+                "lanes": board.core.lanes,
+                "core": core_memory(board.core),
+            }
+            for board in BOARDS.values()
+        ]
+    }
+
+
+def build(
+    network: str | Path,
+    *,
+    board: str,
+    out: str | Path,
+    data: str | Path = "digits",
+    bits: int | None = None,
+    seed: int = 1,
+    tools: Literal["yowasp", "native"] = "yowasp",
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Synthesis, place and route, and packing of the board's core, with the network's program beside it.
+
+    Where the resting store is block RAM, the program is in the bitstream; SPRAM gets it over the host link.
+    A design that misses its clock is built all the same: see ``timing_met``.  Raises SkipspikeError.
+    """
+    from boards.build import build as run
+    from refmodel.errors import DataError
+
+    found, program = compiled(network, board, bits)
+    in_bitstream = found.core.store == "bram"
+    made = run(
+        found,
+        found.core,
+        program.image if in_bitstream else (),
+        out,
+        seed=seed,
+        tools=tools,
+        progress=lambda message: progress(message, None),
+    )
+    write_program(program, made.folder)
+    try:
+        x, y = samples_of(program.network, data, 1)
+    except DataError:  # the network is not one for the default data; it is built without an example
+        x, y = None, None
+    if x is not None and y is not None:
+        write_example(program, x[0], int(y[0]), made.folder)
+    return {
+        "network": program.network.name,
+        "board": found.name,
+        "lanes": found.core.lanes,
+        "folder": str(made.folder),
+        "bitstream": str(made.bitstream),
+        "sha256": made.sha256,
+        "program_in_bitstream": in_bitstream,
+        "clock_hz": made.target_hz,
+        "fmax_hz": made.fmax_hz,
+        "timing_met": made.timing_met,
+        "utilisation": made.utilisation,
+        "seed": made.seed,
+        "tools": made.tools,
+    }
+
+
+def report(folder: str | Path) -> dict[str, Any]:
+    """Resources by component, Fmax, critical path and memory map of a build folder; ``text`` is all of it to read."""
+    from boards.report import format_report
+    from boards.report import report as read
+
+    built = read(folder)
+    totals = built.totals()
+    return {
+        "folder": str(built.folder),
+        "board": built.board,
+        "fmax_hz": built.fmax_hz,
+        "clock_hz": built.target_hz,
+        "timing_met": built.timing_met,
+        "seed": built.seed,
+        "utilisation": built.utilisation,
+        "hierarchy": [
+            {"name": name or "top", "own": built.components.get(name, dict.fromkeys(cells, 0)), "total": cells}
+            for name, cells in totals.items()
+        ],
+        "critical_path": {
+            "ns": built.critical_ns,
+            "from": built.critical_ends[0],
+            "to": built.critical_ends[1],
+            "steps": [
+                {"component": step.component or "top", "logic_ns": step.logic_ns, "routing_ns": step.routing_ns}
+                for step in built.critical_path
+            ],
+        },
+        "memory": built.memory,
+        "tools": built.tools,
+        "text": format_report(built),
+    }
+
+
+def load(folder: str | Path, *, dry_run: bool = False, progress: Progress = silent) -> dict[str, Any]:
+    """Program the board with a build folder's bitstream; with ``dry_run`` only say by which command."""
+    from boards.load import load as run
+
+    progress("looking for the board", None)
+    done = run(folder, dry_run=dry_run)
+    return {
+        "board": done.board,
+        "bitstream": str(done.bitstream),
+        "command": list(done.command),
+        "loaded": not done.dry_run,
+    }

@@ -1,0 +1,219 @@
+"""What a network costs on a board's core without synthesis, and the core's Verilog and images."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boards.registry import Board, get_board
+from refmodel import golden, modelfile
+from refmodel.compiler import compile_network
+from refmodel.config import CoreConfig
+from refmodel.cycles import run_timing
+from refmodel.errors import CompileError, SkipspikeError
+from refmodel.program import Program
+
+from .models import open_network, quantised, samples_of
+from .progress import Progress, silent
+
+#: Inputs whose spikes are kept at the same time.
+_BATCH = 8
+
+
+def compiled(network: str | Path, board: str, bits: int | None) -> tuple[Board, Program]:
+    """The board and the network's program for its core; SkipspikeError if there is no such thing."""
+    found = get_board(board)
+    return found, compile_network(quantised(open_network(network), bits, found.core), found.core)
+
+
+def core_memory(config: CoreConfig) -> dict[str, int]:
+    """Bits of the core's memories."""
+    return {
+        "store_bits": config.store_depth * config.store_width,
+        "spike_bits": config.spike_depth * config.spike_width,
+        "bank_bits": 2 * config.event_lanes * config.bank_depth * config.output_lanes * config.weight_bits,
+    }
+
+
+def _board_memory(board: Board) -> dict[str, Any]:
+    return {
+        "core": core_memory(board.core),
+        "board": {
+            "brams": board.brams,
+            "bram_bits": board.bram_total_kbit * 1024,
+            "sprams": board.sprams,
+            "spram_bits": board.sprams * 256 * 1024,
+        },
+    }
+
+
+def estimate(
+    network: str | Path,
+    *,
+    board: str = "icebreaker",
+    data: str | Path = "digits",
+    samples: int = 8,
+    bits: int | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Clocks, frames a second and memories of a network on a board's core, by the cycle model on real inputs.
+
+    ``clocks`` are exact, one entry a sample; ``clocks_per_inference`` and the layers' figures are means over them.
+    ``lane_use``: part of the K event lanes' clocks in which an event entered the array.  A network that the core
+    cannot run has ``fits`` false and a ``reason``, and no figures.
+    """
+    found = get_board(board)
+    net = quantised(open_network(network), bits, found.core)
+    x, _ = samples_of(net, data, samples)
+    result: dict[str, Any] = {
+        "network": net.name,
+        "board": found.name,
+        "weight_bits": net.weight_bits,
+        "lanes": found.core.lanes,
+        "clock_hz": found.clock_hz,
+        "samples": len(x),
+        "fits": True,
+        "reason": None,
+        "clocks_per_inference": None,
+        "frames_per_second": None,
+        "clocks": [],
+        "layers": [],
+        "memory": _board_memory(found),
+    }
+    try:
+        program = compile_network(net, found.core)
+    except CompileError as error:
+        return result | {"fits": False, "reason": str(error)}
+    clocks, layer_clocks, layer_events = _times(program, x, progress)
+    mean = float(clocks.mean())
+    lanes = found.core.event_lanes
+    result["clocks_per_inference"] = mean
+    result["frames_per_second"] = found.clock_hz / mean
+    result["clocks"] = clocks.tolist()
+    result["layers"] = [
+        {
+            "name": op.layer.name,
+            "clocks": float(layer_clocks[index].mean()),
+            "events": float(layer_events[index].mean()),
+            "lane_use": float(layer_events[index].sum() / (lanes * layer_clocks[index].sum())),
+        }
+        for index, op in enumerate(program.ops)
+    ]
+    result["memory"] = {**program.memory(), **result["memory"]}
+    return result
+
+
+def _times(program: Program, x: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Clocks ``[N]``, and clocks and events of every layer ``[layer, N]``."""
+    parts = []
+    for start in range(0, len(x), _BATCH):
+        progress("cycle model", start / len(x))
+        spikes = golden.run(program.network, x[start : start + _BATCH], keep=True)
+        timing = run_timing(program, spikes.tensors)
+        parts.append((timing.clocks, timing.layer_clocks(), timing.layer_events()))
+    clocks, by_layer, events = zip(*parts, strict=True)
+    return np.concatenate(clocks), np.concatenate(by_layer, axis=1), np.concatenate(events, axis=1)
+
+
+def generate(
+    network: str | Path,
+    *,
+    board: str,
+    out: str | Path,
+    data: str | Path = "digits",
+    bits: int | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Write the core's Verilog, the program image and an example input with its result to folder ``out``.
+
+    The same input gives the same bytes.  All files are made before the first one is put in place.
+    Raises SkipspikeError, also when the folder cannot be written.
+    """
+    from amaranth.back import verilog
+
+    from rtl_gen.core import Core
+
+    found, program = compiled(network, board, bits)
+    config = found.core
+    x, y = samples_of(program.network, data, 1)
+    progress("generating Verilog", None)
+    core = Core(config=config, store_init=program.image if config.store == "bram" else ())
+    text = verilog.convert(core, name="core", emit_src=False, strip_internal_attrs=True)
+    progress("writing files", None)
+    with new_folder(out) as folder:
+        (folder / "core.v").write_text(text)
+        write_program(program, folder)
+        write_example(program, x[0], int(y[0]), folder)
+    files = sorted(path.name for path in Path(out).iterdir() if path.name in _GENERATED)
+    return {
+        "network": program.network.name,
+        "board": found.name,
+        "folder": str(out),
+        "files": [str(Path(out) / name) for name in files],
+    }
+
+
+_GENERATED = {
+    "config.json",
+    "core.v",
+    "example.hex",
+    "example.json",
+    "network.skn",
+    "program.bin",
+    "program.hex",
+    "program.json",
+}
+
+
+def write_program(program: Program, folder: Path) -> None:
+    """Program image, the integer network and the core's configuration."""
+    program.write(folder)
+    modelfile.save(program.network, folder / "network.skn")
+    (folder / "config.json").write_text(json.dumps(asdict(program.config), indent=1, sort_keys=True) + "\n")
+
+
+def write_example(program: Program, x: np.ndarray, label: int, folder: Path) -> None:
+    """One input as spike-memory words (``example.hex``, for $readmemh) and what the core must answer."""
+    config = program.config
+    addresses, words = program.input_words(x)
+    digits = -(-config.spike_width // 4)
+    lines = [f"@{address:x} {word:0{digits}x}\n" for address, word in zip(addresses.tolist(), words, strict=True)]
+    (folder / "example.hex").write_text("".join(lines))
+    result = golden.run(program.network, x[None], keep=True)
+    timing = run_timing(program, result.tensors)
+    expected = {
+        "label": label,
+        "prediction": int(result.predictions[0]),
+        "results": result.results[0].tolist(),
+        "clocks": int(timing.clocks[0]),
+        "input": x.tolist(),
+    }
+    (folder / "example.json").write_text(json.dumps(expected, sort_keys=True) + "\n")
+
+
+@contextmanager
+def new_folder(out: str | Path) -> Iterator[Path]:
+    """A temporary folder whose files are moved to ``out`` at the end, and thrown away if anything fails."""
+    target = Path(out)
+    partial: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        yield partial
+        target.mkdir(exist_ok=True)
+        for path in sorted(partial.iterdir()):
+            os.replace(path, target / path.name)
+    except OSError as error:
+        raise SkipspikeError(f"folder {str(out)!r} cannot be written: {error.strerror or error}") from None
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,179 @@
+"""Networks and data: opening, quantising, describing, evaluating."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refmodel import bundled, floatmodel, golden, modelfile
+from refmodel.bounds import bits_needed, layer_bounds
+from refmodel.config import CoreConfig
+from refmodel.datasets import load_data
+from refmodel.errors import DataError, ModelFileError, NetworkError
+from refmodel.network import Network
+from refmodel.quantize import quantize
+from refmodel.quantized import QuantizedNetwork
+
+from .progress import Progress, silent
+
+#: Images evaluated between two words of progress.
+_BATCH = 30
+
+
+def open_network(network: str | Path) -> Network | QuantizedNetwork:
+    """The network of a .skn file or a bundled one by name; NetworkError or ModelFileError if it is neither."""
+    name = str(network)
+    if name in bundled.names():
+        return bundled.load_network(name)
+    path = Path(network)
+    if path.is_dir():
+        raise ModelFileError(f"{name}: a folder, not a model file; name the {modelfile.SUFFIX} file in it")
+    if path.exists() or path.suffix == modelfile.SUFFIX:
+        return modelfile.load(path)
+    raise NetworkError(
+        f"no network {name!r}: neither a {modelfile.SUFFIX} file nor a bundled network ({', '.join(bundled.names())})"
+    )
+
+
+def quantised(
+    net: Network | QuantizedNetwork, bits: int | None = None, config: CoreConfig | None = None
+) -> QuantizedNetwork:
+    """The integer network: a float one is quantised to ``bits``, by default those its ``meta`` recommends.
+
+    With a core, no synaptic sum can exceed its accumulators.  NetworkError if a network that is
+    quantised already has other bits.
+    """
+    if isinstance(net, QuantizedNetwork):
+        if bits is not None and bits != net.weight_bits:
+            raise NetworkError(
+                f"network {net.name!r} is quantised to {net.weight_bits} bits already, not {bits}; "
+                "use the float network it was made from"
+            )
+        return net
+    recommended = net.meta.get("weight_bits", 8)
+    if bits is None:
+        bits = recommended if isinstance(recommended, int) else 8
+    return quantize(net, bits, max_sum=None if config is None else (1 << (config.acc_width - 1)) - 1)
+
+
+def samples_of(
+    net: QuantizedNetwork, data: str | Path, samples: int | None
+) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
+    """The first ``samples`` inputs and labels of a data set (None: all); DataError if they do not fit ``net``."""
+    x, y = load_data(data)
+    if samples is not None and not 1 <= samples <= len(x):
+        raise DataError(f"samples must be 1 to {len(x)}, as many as data {str(data)!r} has, not {samples}")
+    x, y = x[:samples], y[:samples]
+    expected = net.input.shape if net.input.static else (net.steps, *net.input.shape)
+    if x.shape[1:] != expected:
+        axes = "(C, H, W)" if net.input.static else "(T, C, H, W)"
+        raise DataError(
+            f"data {str(data)!r} has samples of shape {x.shape[1:]}, but network {net.name!r} takes "
+            f"{axes} = {tuple(expected)}; reshape the data or use another network"
+        )
+    top = (1 << net.input.bits) - 1
+    if int(x.max()) > top:
+        raise DataError(
+            f"data {str(data)!r} reaches {int(x.max())}, but network {net.name!r} takes 0 to {top} "
+            f"({net.input.bits} bits); scale the data"
+        )
+    return x, y
+
+
+def percent(predictions: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
+    """Accuracy in percent, two decimals."""
+    return round(100.0 * float(np.mean(predictions == labels)), 2)
+
+
+def networks() -> dict[str, Any]:
+    """The bundled networks: name, family, data, T, parameters, bits and accuracies in percent."""
+    return {"networks": bundled.list_networks()}
+
+
+def info(network: str | Path, *, bits: int | None = None) -> dict[str, Any]:
+    """Layers, shapes, widths and parameters of a network; widths are those of its integer form.
+
+    ``sum_bits`` and ``membrane_bits`` of a layer are the signed widths that no input can exceed.
+    """
+    net = open_network(network)
+    whole = quantised(net, bits)
+    tensors = whole.tensors()
+    layers = []
+    for layer in whole.layers:
+        source, out = tensors[layer.source], tensors[layer.name]
+        entry: dict[str, Any] = {
+            "name": layer.name,
+            "kind": layer.kind,
+            "source": layer.source,
+            "shape": list(out.shape),
+            "max_value": out.max_value,
+            "planes": out.planes,
+            "kernel": list(layer.kernel),
+            "stride": list(layer.stride),
+            "padding": list(layer.padding),
+            "shortcut": layer.shortcut,
+            "combine": "membrane" if layer.current is not None else layer.combine,
+            "reset": layer.reset if layer.kind == "conv" else None,
+            "leak_shifts": list(layer.leak_shifts),
+            "parameters": 0,
+            "sum_bits": None,
+            "membrane_bits": None,
+        }
+        if layer.weight is not None:
+            bounds = layer_bounds(layer, source.max_value, whole.steps, out.shape[1] * out.shape[2])
+            entry["parameters"] = int(layer.weight.size) + (0 if layer.bias is None else int(layer.bias.size))
+            entry["sum_bits"] = bits_needed(bounds.sum_low, bounds.sum_high)
+            entry["membrane_bits"] = bits_needed(bounds.membrane_low, bounds.membrane_high)
+        layers.append(entry)
+    return {
+        "name": whole.name,
+        "family": whole.family,
+        "form": "float" if isinstance(net, Network) else "quantised",
+        "steps": whole.steps,
+        "input": {"shape": list(whole.input.shape), "bits": whole.input.bits, "static": whole.input.static},
+        "weight_bits": whole.weight_bits,
+        "parameters": whole.parameters,
+        "layers": layers,
+    }
+
+
+def evaluate(
+    network: str | Path,
+    *,
+    data: str | Path = "digits",
+    samples: int | None = None,
+    bits: int | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Accuracy (percent) and predictions of the integer golden model on ``samples`` inputs (default: all).
+
+    A float network is evaluated in float64, too: ``accuracy_float``; otherwise that is None.
+    """
+    net = open_network(network)
+    whole = quantised(net, bits)
+    x, y = samples_of(whole, data, samples)
+    predictions = []
+    for start in range(0, len(x), _BATCH):
+        progress("golden model", start / len(x))
+        predictions.append(golden.run(whole, x[start : start + _BATCH]).predictions)
+    integer = np.concatenate(predictions)
+    accuracy_float = None
+    if isinstance(net, Network):
+        predictions = []
+        for start in range(0, len(x), _BATCH):
+            progress("float model", start / len(x))
+            predictions.append(floatmodel.run(net, x[start : start + _BATCH]).predictions)
+        accuracy_float = percent(np.concatenate(predictions), y)
+    return {
+        "network": whole.name,
+        "data": str(data),
+        "weight_bits": whole.weight_bits,
+        "samples": len(x),
+        "accuracy": percent(integer, y),
+        "accuracy_float": accuracy_float,
+        "predictions": integer.tolist(),
+        "labels": y.tolist(),
+    }

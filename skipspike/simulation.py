@@ -1,0 +1,231 @@
+"""The generated core in a simulator, every clock compared with the models."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boards.registry import get_board
+from refmodel import golden
+from refmodel.compiler import compile_network
+from refmodel.config import CoreConfig
+from refmodel.cycles import run_timing
+from refmodel.errors import SkipspikeError, ToolError
+from refmodel.quantized import QuantizedNetwork
+from sim.job import Job, Outcome, read_outcomes
+
+from .models import open_network, percent, quantised, samples_of
+from .progress import Progress, silent
+
+Simulator = Literal["verilator", "icarus", "amaranth"]
+SIMULATORS: tuple[Simulator, ...] = ("verilator", "icarus", "amaranth")
+
+#: Samples simulated unless told otherwise; Amaranth's simulator does some 1,000 clocks a second.
+DEFAULT_SAMPLES = {"verilator": 4, "icarus": 4, "amaranth": 1}
+#: More samples than these are split over several processes.
+SPLIT = 16
+
+
+def simulate(
+    network: str | Path,
+    *,
+    board: str = "icebreaker",
+    data: str | Path = "digits",
+    samples: int | None = None,
+    bits: int | None = None,
+    simulator: Simulator = "verilator",
+    waves: str | Path | None = None,
+    seed: int = 1,
+    jobs: int | None = None,
+    out: str | Path | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Run inputs through the core of ``board`` in a simulator and compare every clock with the models.
+
+    Parameters
+    ----------
+    samples: the first so many of ``data``; 4 by default, 1 in Amaranth's simulator.
+    waves: file for the waves (.vcd, or .fst with Verilator); needs ``jobs=1``.
+    seed: random start state of the core's memories and registers.
+    jobs: processes that share the samples; by default 2, if there are two CPUs and more than 16 samples.
+        Only Verilator is split.
+    out: folder for the job, the simulator's build and logs; by default a temporary one, kept if a tool fails.
+
+    ``compared_clocks`` counts every clock from the start pulse to ``done``, both included: one more than
+    ``clocks`` for each sample.  A mismatch raises nothing: see ``mismatched_clocks`` and ``first_mismatch``.
+    """
+    if simulator not in SIMULATORS:
+        raise SkipspikeError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
+    config = get_board(board).core
+    net = quantised(open_network(network), bits, config)
+    x, y = samples_of(net, data, DEFAULT_SAMPLES[simulator] if samples is None else samples)
+    compile_network(net, config)
+    parts = _parts(jobs, len(x), simulator, waves)
+    wave_path = None if waves is None else Path(waves)
+    if simulator == "amaranth":
+        outcomes = _amaranth(net, config, x, wave_path, seed, progress)
+    else:
+        with _folder(out) as folder:
+            outcomes = _cocotb(net, config, x, folder, simulator, wave_path, seed, parts, progress)
+    predictions = np.array([outcome.prediction for outcome in outcomes], np.int64)
+    first = next((f"sample {i}: {o.first}" for i, o in enumerate(outcomes) if o.mismatched), None)
+    return {
+        "network": net.name,
+        "board": board,
+        "simulator": simulator,
+        "weight_bits": net.weight_bits,
+        "seed": seed,
+        "samples": len(outcomes),
+        "compared_clocks": sum(outcome.compared for outcome in outcomes),
+        "mismatched_clocks": sum(outcome.mismatched for outcome in outcomes),
+        "first_mismatch": first,
+        "clocks": [outcome.clocks for outcome in outcomes],
+        "predictions": predictions.tolist(),
+        "golden_predictions": [outcome.golden_prediction for outcome in outcomes],
+        "labels": y.tolist(),
+        "accuracy": percent(predictions, y),
+        "waves": None if waves is None else str(waves),
+    }
+
+
+def agrees(result: dict[str, Any]) -> bool:
+    """Whether a result of :func:`simulate` says that the core did exactly what the models say."""
+    return result["mismatched_clocks"] == 0 and result["predictions"] == result["golden_predictions"]
+
+
+def _parts(jobs: int | None, samples: int, simulator: Simulator, waves: str | Path | None) -> int:
+    """Processes to use."""
+    if jobs is None:
+        jobs = min(2, os.cpu_count() or 1) if samples > SPLIT and waves is None and simulator == "verilator" else 1
+    if jobs < 1:
+        raise SkipspikeError(f"jobs must be at least 1, not {jobs}")
+    if jobs > 1 and waves is not None:
+        raise SkipspikeError("waves go to one file: use --jobs 1 with --waves")
+    return min(jobs, samples) if simulator == "verilator" else 1
+
+
+@contextlib.contextmanager
+def _folder(out: str | Path | None) -> Iterator[Path]:
+    """The simulation's folder; a temporary one is kept only if a tool failed, because its log is there."""
+    if out is not None:
+        try:
+            Path(out).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SkipspikeError(f"folder {str(out)!r} cannot be made: {error.strerror or error}") from None
+        yield Path(out)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="skipspike-"))
+    keep = False
+    try:
+        yield folder
+    except ToolError as error:
+        keep = str(folder) in str(error)
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cocotb(
+    net: QuantizedNetwork,
+    config: CoreConfig,
+    x: NDArray[np.integer],
+    folder: Path,
+    simulator: Literal["verilator", "icarus"],
+    waves: Path | None,
+    seed: int,
+    parts: int,
+    progress: Progress,
+) -> list[Outcome]:
+    from sim.cocotb_sim import simulate as run
+
+    def job(inputs: NDArray[np.integer]) -> Job:
+        return Job(config, (net,), tuple((0, one) for one in inputs))
+
+    def only_then(step: str, fraction: float) -> None:
+        progress(step, fraction if step.startswith("simulating") else None)
+
+    if parts == 1:
+        return run(job(x), folder, simulator=simulator, waves=waves, seed=seed, progress=only_then)
+    # The first sample pays for the build; the others run on copies of it, a process for each part.
+    first = run(job(x[:1]), folder, simulator=simulator, seed=seed, progress=lambda step, _: progress(step, None))
+    rest = x[1:]
+    step = f"simulating with {simulator}, {parts} processes"
+    progress(step, 0.0)
+    outcomes = first
+    chunks = np.array_split(np.arange(len(rest)), parts)
+    with ProcessPoolExecutor(parts, mp_context=multiprocessing.get_context("spawn")) as pool:
+        tasks: list[tuple[Path, Future[list[Outcome]]]] = []
+        for number, chunk in enumerate(chunks):
+            if not len(chunk):
+                continue
+            part = folder / f"part{number}"
+            part.mkdir(exist_ok=True)
+            (part / "outcome.json").unlink(missing_ok=True)
+            build = f"build-{simulator}"
+            if (folder / build).is_dir():
+                shutil.rmtree(part / build, ignore_errors=True)
+                shutil.copytree(folder / build, part / build)
+            tasks.append((part, pool.submit(_run_part, job(rest[chunk]), part, simulator, seed)))
+        while not all(task.done() for _, task in tasks):
+            with contextlib.suppress(TimeoutError):
+                next(task for _, task in tasks if not task.done()).result(0.5)
+            done = 1 + sum(len(read_outcomes(part)) for part, _ in tasks)
+            progress(step, done / len(x))
+        for _, task in tasks:
+            outcomes = outcomes + task.result()
+    return outcomes
+
+
+def _run_part(job: Job, folder: Path, simulator: Literal["verilator", "icarus"], seed: int) -> list[Outcome]:
+    from sim.cocotb_sim import simulate as run
+
+    return run(job, folder, simulator=simulator, seed=seed)
+
+
+def _amaranth(
+    net: QuantizedNetwork,
+    config: CoreConfig,
+    x: NDArray[np.integer],
+    waves: Path | None,
+    seed: int,
+    progress: Progress,
+) -> list[Outcome]:
+    from sim.amaranth_sim import simulate as run
+    from sim.compare import compare_run
+
+    if waves is not None and waves.suffix != ".vcd":
+        raise SkipspikeError(f"Amaranth's simulator writes waves to a .vcd file, not '{waves.name}'")
+    program = compile_network(net, config)
+    result = golden.run(net, x, keep=True)
+    timing = run_timing(program, result.tensors, keep=True)
+    progress(f"simulating {int(timing.clocks.sum())} clocks with amaranth", None)
+    runs = run(
+        [(program, one) for one in x],
+        seed=seed,
+        limit=2 * int(timing.clocks.max()) + 1000,
+        vcd=None if waves is None else str(waves),
+    )
+    outcomes = []
+    for number, seen in enumerate(runs):
+        progress("comparing every clock", number / len(runs))
+        comparison = compare_run(timing, result, number, seen.trace)
+        wanted = (result.results[number].tolist(), int(result.predictions[number]), int(timing.clocks[number]))
+        mismatched, first = comparison.mismatched, comparison.first
+        if (seen.results, seen.argmax, seen.clocks) != wanted:
+            mismatched = max(1, mismatched)
+            first = first or f"results {seen.results}, argmax {seen.argmax}, {seen.clocks} clocks; the model: {wanted}"
+        outcomes.append(
+            Outcome(0, comparison.compared, mismatched, first, seen.clocks, seen.argmax, int(result.predictions[number]))
+        )
+    return outcomes

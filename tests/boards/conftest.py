@@ -1,0 +1,187 @@
+# amaranth: UnusedElaboratable=no
+"""A stand-in for the core, and a simulated board that the host's driver talks to."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import pytest
+from amaranth import ClockDomain, Elaboratable, Module, ResetInserter, Signal, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out, connect
+from amaranth.sim import Simulator
+from amaranth.utils import ceil_log2
+
+from boards.link import HostLink
+from boards.top import connect_core
+from boards.uart import UartRx, UartTx
+from refmodel.config import CoreConfig
+from rtl_gen.layouts import load_layout
+from rtl_gen.store import ResidentStore
+
+PERIOD = 1e-6
+
+
+class StubCore(wiring.Component):
+    """Result i = word i of the spike memory + word i of the store, cut to the membrane; argmax = 1; runs a while.
+
+    A run takes ``run_clocks`` clocks, or for ever if store word 0 is all ones.
+    """
+
+    def __init__(self, *, config: CoreConfig, store_init: Any = (), run_clocks: int = 40) -> None:
+        self._config = config
+        self._store_init = store_init
+        self._run_clocks = run_clocks
+        bits = max(1, ceil_log2(config.result_depth))
+        super().__init__(
+            {
+                "load": In(stream.Signature(load_layout(config))),
+                "start": In(1),
+                "busy": Out(1),
+                "done": Out(1),
+                "result_addr": In(bits),
+                "result_data": Out(signed(config.membrane_width)),
+                "argmax": Out(bits),
+                "clocks": Out(32),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        config = self._config
+        m.submodules.store = store = ResidentStore(config, init=self._store_init)
+        m.submodules.spikes = spikes = Memory(shape=config.spike_width, depth=config.spike_depth, init=[])
+        write, read = spikes.write_port(), spikes.read_port()
+        load = self.load.payload
+        m.d.comb += [
+            self.load.ready.eq(~self.busy),
+            store.write.we.eq(self.load.valid & self.load.ready & ~load.space),
+            store.write.addr.eq(load.addr),
+            store.write.data.eq(load.data),
+            store.read.addr.eq(self.result_addr),
+            write.en.eq(self.load.valid & self.load.ready & load.space),
+            write.addr.eq(load.addr),
+            write.data.eq(load.data),
+            read.en.eq(1),
+            read.addr.eq(self.result_addr),
+            self.result_data.eq(store.read.data + read.data),
+            self.argmax.eq(1),
+        ]
+        stuck = Signal()
+        with m.If(store.write.we & (store.write.addr == 0)):
+            m.d.sync += stuck.eq(load.data[: config.store_width].all())
+        m.d.sync += self.done.eq(0)
+        with m.If(self.busy):
+            m.d.sync += self.clocks.eq(self.clocks + 1)
+            with m.If((self.clocks >= self._run_clocks) & ~stuck):
+                m.d.sync += [self.busy.eq(0), self.done.eq(1)]
+        with m.Elif(self.start):
+            m.d.sync += [self.busy.eq(1), self.clocks.eq(0)]
+        return m
+
+
+class LinkBench(Elaboratable):
+    """Link and stub core, with byte streams (``divisor`` None) or UARTs outside."""
+
+    def __init__(self, config: CoreConfig, *, timeout: int, divisor: int | None = None, core: Any = None) -> None:
+        self.link = HostLink(config, timeout=timeout)
+        self.core = core or StubCore(config=config)
+        self.divisor = divisor
+        self.rx = stream.Signature(8).create()
+        self.tx = stream.Signature(8).create()
+        self.rx_error = Signal()
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.domains.sync = ClockDomain()
+        m.submodules.link = link = self.link
+        m.submodules.core = ResetInserter(link.core_reset)(self.core)
+        connect_core(m, link, self.core)
+        if self.divisor is None:
+            connect(m, self.rx, link.rx)
+            connect(m, link.tx, wiring.flipped(self.tx))
+            m.d.comb += link.rx_error.eq(self.rx_error)
+            return m
+        m.submodules.near_tx = near_tx = UartTx(divisor=self.divisor)
+        m.submodules.near_rx = near_rx = UartRx(divisor=self.divisor)
+        m.submodules.far_tx = far_tx = UartTx(divisor=self.divisor)
+        m.submodules.far_rx = far_rx = UartRx(divisor=self.divisor)
+        connect(m, self.rx, far_tx.i)
+        connect(m, near_rx.o, link.rx)
+        connect(m, link.tx, near_tx.i)
+        connect(m, far_rx.o, wiring.flipped(self.tx))
+        m.d.comb += [
+            near_rx.rx.eq(far_tx.tx),
+            far_rx.rx.eq(near_tx.tx),
+            link.rx_error.eq(near_rx.framing | near_rx.overrun),
+        ]
+        return m
+
+
+class SimTransport:
+    """A transport of ``boards.host`` into a simulated bench: reading advances the simulation."""
+
+    def __init__(self, bench: LinkBench) -> None:
+        self._to_board: deque[int] = deque()
+        self._from_board: deque[int] = deque()
+        self._now = 0.0
+        self.broken = False  # report a line error in the next clock
+        self._sim = Simulator(bench)
+        self._sim.add_clock(PERIOD)
+
+        async def feed(ctx: Any) -> None:
+            while True:
+                ctx.set(bench.rx_error, self.broken)
+                self.broken = False
+                if self._to_board:
+                    ctx.set(bench.rx.payload, self._to_board[0])
+                    ctx.set(bench.rx.valid, 1)
+                    _, _, taken = await ctx.tick().sample(bench.rx.ready)
+                    if taken:
+                        self._to_board.popleft()
+                else:
+                    ctx.set(bench.rx.valid, 0)
+                    await ctx.tick()
+
+        async def drain(ctx: Any) -> None:
+            ctx.set(bench.tx.ready, 1)
+            while True:
+                _, _, valid, payload = await ctx.tick().sample(bench.tx.valid, bench.tx.payload)
+                if valid:
+                    self._from_board.append(payload)
+
+        self._sim.add_testbench(feed, background=True)
+        self._sim.add_testbench(drain, background=True)
+
+    def write(self, data: bytes) -> None:
+        self._to_board.extend(data)
+
+    def read(self, count: int, timeout: float) -> bytes:
+        """``timeout`` is in thousands of clocks."""
+        deadline = self._now + timeout * 1000 * PERIOD
+        while len(self._from_board) < count and self._now < deadline:
+            self._now += 20 * PERIOD
+            self._sim.run_until(self._now)
+        return bytes(self._from_board.popleft() for _ in range(min(count, len(self._from_board))))
+
+
+@pytest.fixture
+def small_config() -> CoreConfig:
+    return CoreConfig(store_depth=64, spike_depth=32, result_depth=5, max_planes=4)
+
+
+@pytest.fixture
+def stub_core() -> type[StubCore]:
+    return StubCore
+
+
+@pytest.fixture
+def link_bench() -> type[LinkBench]:
+    return LinkBench
+
+
+@pytest.fixture
+def sim_transport() -> type[SimTransport]:
+    return SimTransport

@@ -1,0 +1,38 @@
+# amaranth: UnusedElaboratable=no
+"""The boards agree with their Amaranth platforms, and their default cores with their memories."""
+
+from __future__ import annotations
+
+import pytest
+
+from boards.registry import BOARDS, get_board
+from boards.top import BoardTop
+from refmodel.errors import BoardError
+from rtl_gen.store import spram_tiles
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=list(BOARDS))
+def test_platform_agrees(board):
+    platform = board.platform()
+    assert platform.default_clk_frequency == board.input_clock_hz
+    assert board.device in (platform.device, platform.device.removeprefix("iCE40").lower())
+    assert board.platform() is not platform
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=list(BOARDS))
+def test_store_fits(board):
+    if board.core.store == "spram":
+        rows, columns = spram_tiles(board.core)
+        assert rows * columns <= board.sprams
+    else:
+        assert board.core.store_depth * board.core.store_width <= board.bram_total_kbit * 1024
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=list(BOARDS))
+def test_top_runs_at_the_target(board, stub_core):
+    assert BoardTop(board, core=stub_core).clock_hz == board.clock_hz
+
+
+def test_unknown_board_names_the_known_ones():
+    with pytest.raises(BoardError, match="board 'ice' is not known; use one of icebreaker, ulx3s_12f"):
+        get_board("ice")
