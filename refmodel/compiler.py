@@ -183,17 +183,23 @@ def _descriptor(
     layer, source = op.layer, buffers[op.layer.source]
     _, in_h, in_w = op.source.shape
     _, out_h, out_w = op.out.shape
-    row_step = in_w * source.groups
-    origin = -layer.padding[0] * row_step - layer.padding[1] * source.groups
+    row, planes = in_w * source.groups, op.source.planes
+    # From a loop's first address to its last, for the loops inside the one that steps.
+    kernel_row = (layer.kernel[1] - 1) * source.groups
+    window = (layer.kernel[0] - 1) * row + kernel_row
+    all_planes = window - (planes - 1) * source.plane_step
+    all_chunks = all_planes + (chunks - 1) * source.chunk_step
+    tile_row = (out_w - 1) * layer.stride[1] * source.groups
+    origin = -layer.padding[0] * row - layer.padding[1] * source.groups
     values = {
         "src": source.base + (op.source.planes - 1) * source.plane_step + origin + (group if op.pool else 0),
         "words_last": op.words - 1,
         "tap_step": source.groups,
-        "row_step": row_step,
-        "plane_step": -source.plane_step,
-        "chunk_step": source.chunk_step,
-        "tile_x_step": layer.stride[1] * source.groups,
-        "tile_y_step": layer.stride[0] * row_step,
+        "row_step": row - kernel_row,
+        "plane_step": -source.plane_step - window,
+        "chunk_step": source.chunk_step - all_planes,
+        "tile_x_step": layer.stride[1] * source.groups - all_chunks,
+        "tile_y_step": layer.stride[0] * row - tile_row - all_chunks,
         "kernel_x_last": layer.kernel[1] - 1,
         "kernel_y_last": layer.kernel[0] - 1,
         "origin_x": -layer.padding[1],
@@ -219,18 +225,20 @@ def _descriptor(
     values |= {
         "dst": out.base + group,
         "dst_plane_step": out.plane_step,
-        "dst_chunk_step": out.chunk_step,
-        "pixel_step": out.groups,
+        "dst_chunk_step": out.chunk_step - (op.out_planes - 1) * out.plane_step,
+        "dst_pixel_step": out.groups - (op.out_planes - 1) * out.plane_step - (chunks - 1) * out.chunk_step,
         "out_planes_last": op.out_planes - 1,
         "combine": int(_COMBINE[layer.combine]),
         "use_current": int(layer.current is not None),
     }
     if layer.shortcut is not None:
         shortcut = buffers[layer.shortcut]
+        last_plane = (op.sc_planes - 1) * shortcut.plane_step
         values |= {
             "sc": shortcut.base + group,
             "sc_plane_step": shortcut.plane_step,
-            "sc_chunk_step": shortcut.chunk_step,
+            "sc_chunk_step": shortcut.chunk_step - last_plane,
+            "sc_pixel_step": shortcut.groups - last_plane - (chunks - 1) * shortcut.chunk_step,
             "sc_planes": op.sc_planes,
         }
     return values

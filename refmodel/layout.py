@@ -112,9 +112,10 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
     return _fields(
         ("src", addr),  # window origin of tile 0: top plane, chunk 0, padding included
         ("words_last", tag),  # channel words a tap
+        # Steps from a loop's last iteration (all inner loops at their end) to the next one's start:
         ("tap_step", addr),
         ("row_step", addr),
-        ("plane_step", addr),  # negative: planes go from the top one down
+        ("plane_step", addr),
         ("chunk_step", addr),
         ("tile_x_step", addr),
         ("tile_y_step", addr),
@@ -134,11 +135,12 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
         ("dst", addr),
         ("dst_plane_step", addr),
         ("dst_chunk_step", addr),
-        ("pixel_step", addr),  # destination and shortcut step to the next pixel
+        ("dst_pixel_step", addr),
         ("out_planes_last", max(1, planes)),
         ("sc", addr),
         ("sc_plane_step", addr),
         ("sc_chunk_step", addr),
+        ("sc_pixel_step", addr),
         ("sc_planes", planes + 1),
         ("combine", 2),
         ("use_current", 1),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .buffers import Buffer
 from .config import CoreConfig
 from .cycles import OpTiming, RunTiming
 from .golden import GoldenResult
@@ -124,7 +125,9 @@ def run_trace(
         _put_events(rows, config, slab, timing.slabs[number], masks_of[name][0], begin, image)
         if op is not values_op:
             values, values_op = slab_values(program.config, golden, op, program.chunks, image, program.network.steps), op
-        _put_neurons(rows, config, slab, timing.slabs[number], values[slab.group], begin, image, program.chunks)
+        buffer = program.buffers.get(op.layer.name)
+        slab_timing = timing.slabs[number]
+        _put_neurons(rows, config, slab, slab_timing, values[slab.group], begin, image, program.chunks, buffer)
     rows.put("done", np.array([total - 1]), np.array([1]))
     return rows.words
 
@@ -183,6 +186,7 @@ def _put_neurons(
     begin: int,
     image: int,
     chunks: int,
+    buffer: Buffer | None,
 ) -> None:
     """Neuron slots, and the write-back of their spikes."""
     op = slab.op
@@ -198,15 +202,14 @@ def _put_neurons(
     for u in range(units):
         rows.put(f"neuron{u}_spike", clock, spike[:, u])
         rows.put(f"neuron{u}_membrane", clock, membrane[:, u])
-    if values.written is None:
+    if values.written is None or buffer is None:
         return
     planes = op.out_planes
     write = first + steps * slots - 1 + SLOT_TO_WRITEBACK + 1
     clock = (write[:, None] + np.arange(planes)).reshape(-1)
-    d = slab.descriptor
     tile, chunk = np.divmod(np.arange(len(drains)), chunks)
-    base = d["dst"] + tile * d["pixel_step"] + chunk * d["dst_chunk_step"]
-    address = (base[:, None] + np.arange(planes) * d["dst_plane_step"]).reshape(-1)
+    base = buffer.base + slab.group + tile * buffer.groups + chunk * buffer.chunk_step
+    address = (base[:, None] + np.arange(planes) * buffer.plane_step).reshape(-1)
     rows.put("write_valid", clock, np.ones(len(clock), np.int64))
     rows.put("write_addr", clock, address)
     rows.put_wide("write_data", clock, values.written.reshape(len(clock), config.spike_width))

@@ -16,8 +16,9 @@ class WindowWalker(wiring.Component):
     """Walks output pixel -> chunk -> bit-plane (top first) -> kernel row -> tap -> channel word.
 
     After each tile's chunk come the shortcut words of the tile, plane 0 first.  All
-    addresses are incremental: one base register a loop, one adder.  A tap outside the
-    input costs one clock and scans as an empty word.
+    addresses are incremental: the descriptor has the step from the end of each loop to its next
+    iteration, so one adder serves them all.  A tap outside the input costs one clock and scans
+    as an empty word.
 
     Members
     -------
@@ -49,7 +50,7 @@ class WindowWalker(wiring.Component):
         cfg, d = self._config, self.descriptor
         addr_bits, dim = cfg.spike_addr_bits, cfg.dim_bits
 
-        # Loop counters, innermost first.
+        # Iterations left of each loop, innermost first.
         word = Signal(cfg.tag_bits)
         kx, ky = Signal(cfg.kernel_bits), Signal(cfg.kernel_bits)
         plane = Signal(d.planes_last.shape())
@@ -59,12 +60,9 @@ class WindowWalker(wiring.Component):
         # Input coordinates of the tap (two's complement), and of the tile's first tap.
         x, y = Signal(dim + 2), Signal(dim + 2)
         tile_x, tile_y = Signal(dim + 2), Signal(dim + 2)
-        # Base address of each loop's present iteration.
-        a_word, a_tap, a_row, a_plane, a_chunk, a_x, a_y = (
-            Signal(addr_bits, name=f"a_{n}") for n in ("word", "tap", "row", "plane", "chunk", "x", "y")
-        )
-        s_addr, s_chunk, s_pixel = (Signal(addr_bits, name=f"s_{n}") for n in ("addr", "chunk", "pixel"))
-        tag, tag_next = Signal(cfg.tag_bits), Signal(cfg.tag_bits)
+        # Addresses of the word, of its tap's first word, and of the shortcut word.
+        a_word, a_tap, a_shortcut = (Signal(addr_bits, name=f"a_{n}") for n in ("word", "tap", "shortcut"))
+        tap_tag, tag_next = Signal(cfg.tag_bits), Signal(cfg.tag_bits)
 
         word_last, kx_last, ky_last, plane_last, chunk_last, x_last, y_last, sc_last = (
             Signal(name=f"{n}_last") for n in ("word", "kx", "ky", "plane", "chunk", "x", "y", "sc")
@@ -72,101 +70,95 @@ class WindowWalker(wiring.Component):
         has_shortcut = Signal()
         m.d.comb += [
             self.empty.eq(~in_shortcut & ((x >= d.in_x) | (y >= d.in_y))),
-            word_last.eq(self.empty | (word == d.words_last)),
-            kx_last.eq(kx == d.kernel_x_last),
-            ky_last.eq(ky == d.kernel_y_last),
-            plane_last.eq(plane == d.planes_last),
-            chunk_last.eq(chunk == d.chunks_last),
-            x_last.eq(ox == d.out_x_last),
-            y_last.eq(oy == d.out_y_last),
+            word_last.eq(self.empty | (word == 0)),
+            kx_last.eq(kx == 0),
+            ky_last.eq(ky == 0),
+            plane_last.eq(plane == 0),
+            chunk_last.eq(chunk == 0),
+            x_last.eq(ox == 0),
+            y_last.eq(oy == 0),
             has_shortcut.eq(d.sc_planes != 0),
-            sc_last.eq(sc_plane + 1 == d.sc_planes),
-            self.addr.eq(Mux(in_shortcut, s_addr, a_word)),
-            self.tag.eq(tag),
+            sc_last.eq(sc_plane == 1),
+            self.addr.eq(Mux(in_shortcut, a_shortcut, a_word)),
             self.shortcut.eq(in_shortcut),
+            tag_next.eq(Mux(d.shared_taps, 0, tap_tag + d.words_last + 1)),
         ]
-        window_end = Signal()
-        slab_end = Signal()
+        window_end, tile_end = Signal(), Signal()
         m.d.comb += [
             window_end.eq(word_last & kx_last & ky_last),
-            slab_end.eq(chunk_last & x_last & y_last),
+            tile_end.eq(chunk_last & x_last & y_last),
         ]
         with m.If(window_end & ~in_shortcut):
             with m.If(~plane_last):
                 m.d.comb += self.flag.eq(Flag.SHIFT)
-            with m.Elif(slab_end):
+            with m.Elif(tile_end):
                 m.d.comb += self.flag.eq(Flag.DRAIN_LAST)
             with m.Else():
                 m.d.comb += self.flag.eq(Flag.DRAIN)
 
-        # One adder makes the next address of whichever loop moves.
-        base, step, total = Signal(addr_bits), Signal(addr_bits), Signal(addr_bits)
-        m.d.comb += total.eq(base + step)
-        next_chunk = Signal()
-        # The tag counts taps and words; a skipped tap skips its words.
-        tap_tag = Signal(cfg.tag_bits)
-        m.d.comb += tag_next.eq(Mux(d.shared_taps, 0, tap_tag + d.words_last + 1))
-        s_base, s_step, s_total = Signal(addr_bits), Signal(addr_bits), Signal(addr_bits)
-        m.d.comb += s_total.eq(s_base + s_step)
-
-        def load(*registers: Signal) -> None:
-            m.d.sync += [register.eq(total) for register in registers]
+        # The step of the outermost loop that moves, should the tap end now.
+        step, next_tap = Signal(addr_bits), Signal(addr_bits)
+        sc_step = Signal(addr_bits)
+        with m.If(~kx_last):
+            m.d.comb += step.eq(d.tap_step)
+        with m.Elif(~ky_last):
+            m.d.comb += step.eq(d.row_step)
+        with m.Elif(~plane_last):
+            m.d.comb += step.eq(d.plane_step)
+        with m.Elif(~chunk_last):
+            m.d.comb += step.eq(d.chunk_step)
+        with m.Elif(~x_last):
+            m.d.comb += step.eq(d.tile_x_step)
+        with m.Else():
+            m.d.comb += step.eq(d.tile_y_step)
+        with m.If(~sc_last):
+            m.d.comb += sc_step.eq(d.sc_plane_step)
+        with m.Elif(~chunk_last):
+            m.d.comb += sc_step.eq(d.sc_chunk_step)
+        with m.Else():
+            m.d.comb += sc_step.eq(d.sc_pixel_step)
+        m.d.comb += next_tap.eq(a_tap + step)
 
         with m.If(self.valid & self.advance):
             with m.If(in_shortcut):
-                m.d.sync += [s_addr.eq(s_total), sc_plane.eq(sc_plane + 1)]
-                m.d.comb += [s_base.eq(s_addr), s_step.eq(d.sc_plane_step)]
-                m.d.comb += next_chunk.eq(sc_last)
+                m.d.sync += [a_shortcut.eq(a_shortcut + sc_step), sc_plane.eq(sc_plane - 1)]
+                with m.If(sc_last):
+                    m.d.sync += [in_shortcut.eq(0), sc_plane.eq(d.sc_planes)]
             with m.Elif(~word_last):
-                m.d.comb += [base.eq(a_word), step.eq(1)]
-                m.d.sync += [word.eq(word + 1), tag.eq(tag + 1)]
-                load(a_word)
-            with m.Elif(~kx_last):
-                m.d.comb += [base.eq(a_tap), step.eq(d.tap_step)]
-                m.d.sync += [kx.eq(kx + 1), x.eq(x + 1), word.eq(0), tag.eq(tag_next), tap_tag.eq(tag_next)]
-                load(a_word, a_tap)
-            with m.Elif(~ky_last):
-                m.d.comb += [base.eq(a_row), step.eq(d.row_step)]
-                m.d.sync += [ky.eq(ky + 1), y.eq(y + 1), kx.eq(0), x.eq(tile_x), word.eq(0)]
-                m.d.sync += [tag.eq(tag_next), tap_tag.eq(tag_next)]
-                load(a_word, a_tap, a_row)
-            with m.Elif(~plane_last):
-                m.d.comb += [base.eq(a_plane), step.eq(d.plane_step)]
-                m.d.sync += [plane.eq(plane + 1), ky.eq(0), y.eq(tile_y), kx.eq(0), x.eq(tile_x), word.eq(0)]
-                m.d.sync += [tag.eq(0), tap_tag.eq(0)]
-                load(a_word, a_tap, a_row, a_plane)
-            with m.Elif(has_shortcut):
-                m.d.sync += in_shortcut.eq(1)
+                m.d.sync += [word.eq(word - 1), self.tag.eq(self.tag + 1), a_word.eq(a_word + 1)]
             with m.Else():
-                m.d.comb += next_chunk.eq(1)
-
-        with m.If(next_chunk):
-            m.d.sync += [in_shortcut.eq(0), sc_plane.eq(0), plane.eq(0), ky.eq(0), kx.eq(0), word.eq(0)]
-            m.d.sync += [tag.eq(0), tap_tag.eq(0), x.eq(tile_x), y.eq(tile_y)]
-            load(a_word, a_tap, a_row, a_plane, a_chunk)
-            with m.If(~chunk_last):
-                m.d.comb += [base.eq(a_chunk), step.eq(d.chunk_step)]
-                m.d.comb += [s_base.eq(s_chunk), s_step.eq(d.sc_chunk_step)]
-                m.d.sync += [chunk.eq(chunk + 1), s_chunk.eq(s_total), s_addr.eq(s_total)]
-            with m.Else():
-                m.d.comb += [s_base.eq(s_pixel), s_step.eq(d.pixel_step)]
-                m.d.sync += [chunk.eq(0), s_pixel.eq(s_total), s_chunk.eq(s_total), s_addr.eq(s_total)]
-                load(a_x)
-                with m.If(~x_last):
-                    m.d.comb += [base.eq(a_x), step.eq(d.tile_x_step)]
-                    m.d.sync += [ox.eq(ox + 1), tile_x.eq(tile_x + d.stride_x), x.eq(tile_x + d.stride_x)]
-                with m.Else():
-                    m.d.comb += [base.eq(a_y), step.eq(d.tile_y_step)]
-                    m.d.sync += [ox.eq(0), tile_x.eq(d.origin_x), x.eq(d.origin_x)]
-                    m.d.sync += [oy.eq(oy + 1), tile_y.eq(tile_y + d.stride_y), y.eq(tile_y + d.stride_y)]
-                    load(a_y)
-                    with m.If(y_last):
+                m.d.sync += [a_word.eq(next_tap), a_tap.eq(next_tap), word.eq(d.words_last)]
+                m.d.sync += [self.tag.eq(tag_next), tap_tag.eq(tag_next)]
+                m.d.sync += [kx.eq(kx - 1), x.eq(x + 1)]
+                with m.If(kx_last):
+                    m.d.sync += [kx.eq(d.kernel_x_last), x.eq(tile_x), ky.eq(ky - 1), y.eq(y + 1)]
+                with m.If(kx_last & ky_last):
+                    m.d.sync += [ky.eq(d.kernel_y_last), y.eq(tile_y), plane.eq(plane - 1)]
+                    m.d.sync += [self.tag.eq(0), tap_tag.eq(0)]
+                    with m.If(plane_last):
+                        m.d.sync += [plane.eq(d.planes_last), in_shortcut.eq(has_shortcut)]
+            # A tile's chunk ends with its last shortcut word, or with its window.
+            with m.If(Mux(in_shortcut, sc_last, window_end & plane_last & ~has_shortcut)):
+                m.d.sync += chunk.eq(chunk - 1)
+                with m.If(chunk_last):
+                    m.d.sync += [chunk.eq(d.chunks_last), ox.eq(ox - 1)]
+                    with m.If(x_last):
+                        m.d.sync += [ox.eq(d.out_x_last), oy.eq(oy - 1)]
+                    with m.If(x_last & y_last):
                         m.d.sync += self.valid.eq(0)
+            # The window's coordinates move on already when the window ends.
+            with m.If(~in_shortcut & window_end & plane_last & chunk_last):
+                with m.If(~x_last):
+                    m.d.sync += [tile_x.eq(tile_x + d.stride_x), x.eq(tile_x + d.stride_x)]
+                with m.Else():
+                    m.d.sync += [tile_x.eq(d.origin_x), x.eq(d.origin_x)]
+                    m.d.sync += [tile_y.eq(tile_y + d.stride_y), y.eq(tile_y + d.stride_y)]
 
         with m.If(self.start):
-            m.d.sync += [self.valid.eq(1), in_shortcut.eq(0), sc_plane.eq(0)]
-            m.d.sync += [counter.eq(0) for counter in (word, kx, ky, plane, chunk, ox, oy, tag, tap_tag)]
+            m.d.sync += [self.valid.eq(1), in_shortcut.eq(0), self.tag.eq(0), tap_tag.eq(0)]
+            m.d.sync += [word.eq(d.words_last), kx.eq(d.kernel_x_last), ky.eq(d.kernel_y_last)]
+            m.d.sync += [plane.eq(d.planes_last), chunk.eq(d.chunks_last), sc_plane.eq(d.sc_planes)]
+            m.d.sync += [ox.eq(d.out_x_last), oy.eq(d.out_y_last)]
             m.d.sync += [s.eq(d.origin_x) for s in (x, tile_x)] + [s.eq(d.origin_y) for s in (y, tile_y)]
-            m.d.sync += [a.eq(d.src) for a in (a_word, a_tap, a_row, a_plane, a_chunk, a_x, a_y)]
-            m.d.sync += [a.eq(d.sc) for a in (s_addr, s_chunk, s_pixel)]
+            m.d.sync += [a_word.eq(d.src), a_tap.eq(d.src), a_shortcut.eq(d.sc)]
         return m

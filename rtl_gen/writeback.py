@@ -53,9 +53,7 @@ class WriteBack(wiring.Component):
         plane = Signal(d.sc_planes.shape())
         carry = Signal(cfg.spike_width, reset_less=True)
         chunk = Signal(cfg.chunk_bits)
-        address, chunk_base, pixel_base = (
-            Signal(cfg.spike_addr_bits, name=n) for n in ("address", "chunk_base", "pixel_base")
-        )
+        address, step = Signal(cfg.spike_addr_bits), Signal(cfg.spike_addr_bits)
         has_plane = Signal()
         m.d.comb += [
             has_plane.eq((plane < d.sc_planes) & ~d.use_current),
@@ -71,22 +69,20 @@ class WriteBack(wiring.Component):
         m.d.comb += last.eq(plane == d.out_planes_last)
         m.d.comb += self.finished.eq(Mux(d.readout, self.word_valid, active & last))
 
-        base, step, total = (Signal(cfg.spike_addr_bits, name=n) for n in ("base", "step", "total"))
-        m.d.comb += total.eq(base + step)
+        with m.If(~last):
+            m.d.comb += step.eq(d.dst_plane_step)
+        with m.Elif(chunk == d.chunks_last):
+            m.d.comb += step.eq(d.dst_pixel_step)
+        with m.Else():
+            m.d.comb += step.eq(d.dst_chunk_step)
         with m.If(active):
-            m.d.comb += [base.eq(address), step.eq(d.dst_plane_step)]
-            m.d.sync += [carry.eq(combiner.carry_out), plane.eq(plane + 1), address.eq(total)]
+            m.d.sync += [carry.eq(combiner.carry_out), plane.eq(plane + 1), address.eq(address + step)]
             with m.If(last):
-                m.d.sync += active.eq(0)
+                m.d.sync += [active.eq(0), chunk.eq(chunk + 1)]
                 with m.If(chunk == d.chunks_last):
-                    m.d.comb += [base.eq(pixel_base), step.eq(d.pixel_step)]
-                    m.d.sync += [chunk.eq(0), pixel_base.eq(total), chunk_base.eq(total)]
-                with m.Else():
-                    m.d.comb += [base.eq(chunk_base), step.eq(d.dst_chunk_step)]
-                    m.d.sync += [chunk.eq(chunk + 1), chunk_base.eq(total)]
+                    m.d.sync += chunk.eq(0)
         with m.If(self.word_valid & ~d.readout):
             m.d.sync += [active.eq(1), plane.eq(0), carry.eq(self.word)]
         with m.If(self.restart):
-            m.d.sync += [active.eq(0), chunk.eq(0)]
-            m.d.sync += [register.eq(d.dst) for register in (address, chunk_base, pixel_base)]
+            m.d.sync += [active.eq(0), chunk.eq(0), address.eq(d.dst)]
         return m
