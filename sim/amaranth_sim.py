@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from amaranth import ClockDomain, Module
 from amaranth.sim import Simulator
 from numpy.typing import NDArray
 
 from refmodel.program import Program
 from refmodel.trace import trace_words
 from rtl_gen.core import Core
+
+#: Words of the random program that scrambles the core before the first run.
+_SCRAMBLE = 100
 
 
 @dataclass(frozen=True)
@@ -33,18 +37,33 @@ def simulate(
     limit: int = 1_000_000,
     vcd: str | None = None,
 ) -> list[Run]:
-    """Load and run each (program, input) in turn on one core, from a random state of its memories.
+    """Load and run each (program, input) in turn on one core, from a random state.
 
+    Before the first one the core runs a random program on random spikes for a while and is
+    then reset, which leaves memories and data registers as random as hardware wakes up.
     A program is loaded only when it differs from the one before.
     """
     config = jobs[0][0].config
     dut = core or Core(config=config, probe=True)
+    top = Module()
+    top.domains.sync = sync = ClockDomain()
+    top.submodules.core = dut
     rng = random.Random(seed)
     runs: list[Run] = []
 
     async def bench(ctx) -> None:
         for addr in range(config.spike_depth):
             await load(ctx, 1, addr, rng.getrandbits(config.spike_width))
+        for addr in range(min(config.store_depth, _SCRAMBLE)):
+            await load(ctx, 0, addr, rng.getrandbits(config.store_width) & ~1)  # no end header
+        ctx.set(dut.load.valid, 0)
+        ctx.set(dut.start, 1)
+        await ctx.tick()
+        ctx.set(dut.start, 0)
+        await ctx.tick().repeat(3 * _SCRAMBLE)
+        ctx.set(sync.rst, 1)
+        await ctx.tick()
+        ctx.set(sync.rst, 0)
         loaded = None
         for program, x in jobs:
             if program is not loaded:
@@ -79,7 +98,7 @@ def simulate(
         ctx.set(dut.load.valid, 1)
         await ctx.tick()
 
-    simulator = Simulator(dut)
+    simulator = Simulator(top)
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     if vcd is not None:

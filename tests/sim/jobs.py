@@ -1,0 +1,49 @@
+"""Jobs of random networks for the system tests."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refmodel.compiler import compile_network
+from refmodel.config import CoreConfig
+from refmodel.errors import CompileError
+from refmodel.quantized import QuantizedNetwork
+from sim.job import Job, Outcome
+from tests.random_networks import random_input, random_quantized_network
+
+
+def fitting_network(rng: np.random.Generator, config: CoreConfig, **options: object) -> QuantizedNetwork:
+    """A random network that the core takes."""
+    for _ in range(200):
+        net = random_quantized_network(
+            rng,
+            steps=int(rng.integers(1, 2 * config.time_lanes + 2)),
+            acc_width=config.acc_width,
+            membrane_width=config.membrane_width,
+            weight_bits=config.weight_bits,
+            **options,  # pyright: ignore[reportArgumentType]
+        )
+        try:
+            compile_network(net, config)
+        except CompileError:
+            continue
+        return net
+    raise AssertionError("no random network fits this core")
+
+
+def random_job(seed: int, config: CoreConfig, networks: int, inputs: int, **options: object) -> Job:
+    """Random networks on one core, each on a few inputs, interleaved so that programs are loaded again."""
+    rng = np.random.default_rng(seed)
+    nets = tuple(fitting_network(rng, config, **options) for _ in range(networks))
+    data = [random_input(rng, net, inputs) for net in nets]
+    runs = tuple((n, data[n][i]) for i in range(inputs) for n in range(networks))
+    return Job(config, nets, runs)
+
+
+def assert_exact(outcomes: list[Outcome], runs: int) -> None:
+    """Every run was compared, on every clock, and none differs."""
+    assert len(outcomes) == runs
+    for outcome in outcomes:
+        assert not outcome.mismatched, outcome.first
+        assert outcome.compared == outcome.clocks + 1 > 1
+        assert outcome.prediction == outcome.golden_prediction

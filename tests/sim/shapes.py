@@ -1,0 +1,65 @@
+"""Core shapes that the system tests run on."""
+
+from __future__ import annotations
+
+from refmodel.config import CoreConfig
+
+#: Small cores that differ in every parameter; each must run any network that fits.
+SHAPES = {
+    "k2p8": CoreConfig(spike_depth=2048, store_depth=2048, bank_depth=512),
+    "k4p16": CoreConfig(
+        event_lanes=4,
+        output_lanes=16,
+        neuron_units=4,
+        bank_lanes=4,
+        fifo_depth=4,
+        bank_depth=256,
+        spike_depth=2048,
+        store_depth=2048,
+    ),
+    "k1p4t2": CoreConfig(
+        event_lanes=1,
+        output_lanes=4,
+        time_lanes=2,
+        neuron_units=1,
+        bank_lanes=1,
+        fifo_depth=1,
+        max_planes=6,
+        bank_depth=1024,
+        spike_depth=4096,
+        store_depth=8192,
+    ),
+    "k4p8t1": CoreConfig(
+        event_lanes=4,
+        output_lanes=8,
+        time_lanes=1,
+        neuron_units=1,
+        bank_lanes=4,
+        fifo_depth=3,
+        max_planes=6,
+        bank_depth=256,
+        spike_depth=4096,
+        store_depth=4096,
+    ),
+    "k8p8t8": CoreConfig(
+        event_lanes=8,
+        output_lanes=8,
+        time_lanes=8,
+        neuron_units=1,
+        bank_lanes=8,
+        bank_depth=128,
+        spike_depth=1024,
+        store_depth=2048,
+        result_depth=32,
+    ),
+    "k2p16u4": CoreConfig(
+        event_lanes=2,
+        output_lanes=16,
+        time_lanes=4,
+        neuron_units=4,
+        bank_lanes=1,
+        bank_depth=512,
+        spike_depth=2048,
+        store_depth=2048,
+    ),
+}
