@@ -96,8 +96,8 @@ class LayerSequencer(wiring.Component):
                 m.next = "HEADER"
             with m.State("HEADER"):
                 m.d.sync += [weights_last.eq(header.weights_last), weight.eq(0), lane.eq(1), count.eq(0)]
+                m.d.sync += self.classes_last.eq(header.classes_last)  # meant in the end header
                 with m.If(header.end):
-                    m.d.sync += self.classes_last.eq(header.classes_last)
                     m.next = "LAST"
                 with m.Else():
                     m.d.sync += pointer.eq(pointer + 1)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from .hardware import compiled, core_memory, write_example, write_program
-from .models import samples_of
+from .hardware import compiled, core_memory, write_program
 from .progress import Progress, silent
 
 
@@ -45,7 +44,6 @@ def build(
     *,
     board: str,
     out: str | Path,
-    data: str | Path = "digits",
     bits: int | None = None,
     seed: int = 1,
     tools: Literal["yowasp", "native"] = "yowasp",
@@ -57,7 +55,6 @@ def build(
     A design that misses its clock is built all the same: see ``timing_met``.  Raises SkipspikeError.
     """
     from boards.build import build as run
-    from refmodel.errors import DataError
 
     found, program = compiled(network, board, bits)
     in_bitstream = found.core.store == "bram"
@@ -71,12 +68,6 @@ def build(
         progress=lambda message: progress(message, None),
     )
     write_program(program, made.folder)
-    try:
-        x, y = samples_of(program.network, data, 1)
-    except DataError:  # the network is not one for the default data; it is built without an example
-        x, y = None, None
-    if x is not None and y is not None:
-        write_example(program, x[0], int(y[0]), made.folder)
     return {
         "network": program.network.name,
         "board": found.name,

@@ -39,7 +39,7 @@ def demo(
 
     found, program = compiled(network, board, None)
     done("compile")
-    accuracy = evaluate(network, progress=within(progress, "accuracy: "))
+    accuracy = evaluate(network, board=board, progress=within(progress, "accuracy: "))
     done("evaluate")
     checked = simulate(
         network, board=board, samples=samples, out=Path(out) / "simulation", progress=within(progress, "simulation: ")

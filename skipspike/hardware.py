@@ -21,10 +21,13 @@ from refmodel.config import CoreConfig
 from refmodel.cycles import run_timing
 from refmodel.errors import CompileError, SkipspikeError
 from refmodel.program import Program
+from refmodel.quantized import QuantizedNetwork
 
 from .models import open_network, quantised, samples_of
 from .progress import Progress, silent
 
+#: Samples unless told otherwise.
+DEFAULT_SAMPLES = 8
 #: Inputs whose spikes are kept at the same time.
 _BATCH = 8
 
@@ -61,19 +64,20 @@ def estimate(
     *,
     board: str = "icebreaker",
     data: str | Path = "digits",
-    samples: int = 8,
+    samples: int | None = None,
     bits: int | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Clocks, frames a second and memories of a network on a board's core, by the cycle model on real inputs.
 
-    ``clocks`` are exact, one entry a sample; ``clocks_per_inference`` and the layers' figures are means over them.
+    ``clocks`` are exact, one entry for each of the samples (8 by default); ``clocks_per_inference`` and the layers'
+    figures are means over them.
     ``lane_use``: part of the K event lanes' clocks in which an event entered the array.  A network that the core
     cannot run has ``fits`` false and a ``reason``, and no figures.
     """
     found = get_board(board)
     net = quantised(open_network(network), bits, found.core)
-    x, _ = samples_of(net, data, samples)
+    x, _ = samples_of(net, data, samples, DEFAULT_SAMPLES)
     result: dict[str, Any] = {
         "network": net.name,
         "board": found.name,
@@ -129,13 +133,14 @@ def generate(
     *,
     board: str,
     out: str | Path,
-    data: str | Path = "digits",
+    data: str | Path | None = None,
     bits: int | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Write the core's Verilog, the program image and an example input with its result to folder ``out``.
 
-    The same input gives the same bytes.  All files are made before the first one is put in place.
+    The example is the first input of ``data``, or the same pseudo-random one every time.  The same arguments give
+    the same bytes, and all files are made before the first one is put in place.
     Raises SkipspikeError, also when the folder cannot be written.
     """
     from amaranth.back import verilog
@@ -144,15 +149,14 @@ def generate(
 
     found, program = compiled(network, board, bits)
     config = found.core
-    x, y = samples_of(program.network, data, 1)
-    progress("generating Verilog", None)
-    core = Core(config=config, store_init=program.image if config.store == "bram" else ())
-    text = verilog.convert(core, name="core", emit_src=False, strip_internal_attrs=True)
-    progress("writing files", None)
+    x, label = _example(program.network, data)
     with new_folder(out) as folder:
+        progress("generating Verilog", None)
+        core = Core(config=config, store_init=program.image if config.store == "bram" else ())
+        text = verilog.convert(core, name="core", emit_src=False, strip_internal_attrs=True)
         (folder / "core.v").write_text(text)
         write_program(program, folder)
-        write_example(program, x[0], int(y[0]), folder)
+        _write_example(program, x, label, folder)
     files = sorted(path.name for path in Path(out).iterdir() if path.name in _GENERATED)
     return {
         "network": program.network.name,
@@ -181,7 +185,15 @@ def write_program(program: Program, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(asdict(program.config), indent=1, sort_keys=True) + "\n")
 
 
-def write_example(program: Program, x: np.ndarray, label: int, folder: Path) -> None:
+def _example(net: QuantizedNetwork, data: str | Path | None) -> tuple[np.ndarray, int | None]:
+    if data is not None:
+        x, y = samples_of(net, data, 1)
+        return x[0], int(y[0])
+    shape = net.input.shape if net.input.static else (net.steps, *net.input.shape)
+    return np.random.default_rng(0).integers(0, 1 << net.input.bits, shape), None
+
+
+def _write_example(program: Program, x: np.ndarray, label: int | None, folder: Path) -> None:
     """One input as spike-memory words (``example.hex``, for $readmemh) and what the core must answer."""
     config = program.config
     addresses, words = program.input_words(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,15 @@ def quantised(
 
 
 def samples_of(
-    net: QuantizedNetwork, data: str | Path, samples: int | None
+    net: QuantizedNetwork, data: str | Path, samples: int | None, default: int | None = None
 ) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
-    """The first ``samples`` inputs and labels of a data set (None: all); DataError if they do not fit ``net``."""
+    """The first ``samples`` inputs and labels of a data set; DataError if they do not fit ``net``.
+
+    Without a number: the first ``default``, or as many as there are.
+    """
     x, y = load_data(data)
+    if samples is None and default is not None:
+        samples = min(default, len(x))
     if samples is not None and not 1 <= samples <= len(x):
         raise DataError(f"samples must be 1 to {len(x)}, as many as data {str(data)!r} has, not {samples}")
     x, y = x[:samples], y[:samples]
@@ -146,27 +152,31 @@ def evaluate(
     data: str | Path = "digits",
     samples: int | None = None,
     bits: int | None = None,
+    board: str | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Accuracy (percent) and predictions of the integer golden model on ``samples`` inputs (default: all).
 
+    With a board, the network is quantised for its core: no sum can exceed its accumulators.
     A float network is evaluated in float64, too: ``accuracy_float``; otherwise that is None.
     """
+    from boards.registry import get_board
+
     net = open_network(network)
-    whole = quantised(net, bits)
+    whole = quantised(net, bits, None if board is None else get_board(board).core)
     x, y = samples_of(whole, data, samples)
-    predictions = []
-    for start in range(0, len(x), _BATCH):
-        progress("golden model", start / len(x))
-        predictions.append(golden.run(whole, x[start : start + _BATCH]).predictions)
-    integer = np.concatenate(predictions)
+
+    def predict(run: Callable[[NDArray[Any]], NDArray[np.int64]], step: str) -> NDArray[np.int64]:
+        parts = []
+        for start in range(0, len(x), _BATCH):
+            progress(step, start / len(x))
+            parts.append(run(x[start : start + _BATCH]))
+        return np.concatenate(parts)
+
+    integer = predict(lambda part: golden.run(whole, part).predictions, "golden model")
     accuracy_float = None
     if isinstance(net, Network):
-        predictions = []
-        for start in range(0, len(x), _BATCH):
-            progress("float model", start / len(x))
-            predictions.append(floatmodel.run(net, x[start : start + _BATCH]).predictions)
-        accuracy_float = percent(np.concatenate(predictions), y)
+        accuracy_float = percent(predict(lambda part: floatmodel.run(net, part).predictions, "float model"), y)
     return {
         "network": whole.name,
         "data": str(data),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,8 @@ SIMULATORS: tuple[Simulator, ...] = ("verilator", "icarus", "amaranth")
 
 #: Samples simulated unless told otherwise; Amaranth's simulator does some 1,000 clocks a second.
 DEFAULT_SAMPLES = {"verilator": 4, "icarus": 4, "amaranth": 1}
+#: Where the packages are, for the processes of a split simulation.
+_ROOT = str(Path(__file__).resolve().parent.parent)
 #: More samples than these are split over several processes.
 SPLIT = 16
 
@@ -68,7 +71,7 @@ def simulate(
         raise SkipspikeError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
     config = get_board(board).core
     net = quantised(open_network(network), bits, config)
-    x, y = samples_of(net, data, DEFAULT_SAMPLES[simulator] if samples is None else samples)
+    x, y = samples_of(net, data, samples, DEFAULT_SAMPLES[simulator])
     compile_network(net, config)
     parts = _parts(jobs, len(x), simulator, waves)
     wave_path = None if waves is None else Path(waves)
@@ -155,42 +158,49 @@ def _cocotb(
     def only_then(step: str, fraction: float) -> None:
         progress(step, fraction if step.startswith("simulating") else None)
 
-    if parts == 1:
+    if parts == 1 or len(x) == 1:
         return run(job(x), folder, simulator=simulator, waves=waves, seed=seed, progress=only_then)
-    # The first sample pays for the build; the others run on copies of it, a process for each part.
+    # The first sample pays for the build; the others run on copies of it, in a process for each part.
     first = run(job(x[:1]), folder, simulator=simulator, seed=seed, progress=lambda step, _: progress(step, None))
-    rest = x[1:]
-    step = f"simulating with {simulator}, {parts} processes"
-    progress(step, 0.0)
-    outcomes = first
-    chunks = np.array_split(np.arange(len(rest)), parts)
-    with ProcessPoolExecutor(parts, mp_context=multiprocessing.get_context("spawn")) as pool:
-        tasks: list[tuple[Path, Future[list[Outcome]]]] = []
-        for number, chunk in enumerate(chunks):
-            if not len(chunk):
-                continue
-            part = folder / f"part{number}"
-            part.mkdir(exist_ok=True)
-            (part / "outcome.json").unlink(missing_ok=True)
-            build = f"build-{simulator}"
-            if (folder / build).is_dir():
-                shutil.rmtree(part / build, ignore_errors=True)
-                shutil.copytree(folder / build, part / build)
-            tasks.append((part, pool.submit(_run_part, job(rest[chunk]), part, simulator, seed)))
-        while not all(task.done() for _, task in tasks):
-            with contextlib.suppress(TimeoutError):
-                next(task for _, task in tasks if not task.done()).result(0.5)
-            done = 1 + sum(len(read_outcomes(part)) for part, _ in tasks)
-            progress(step, done / len(x))
-        for _, task in tasks:
-            outcomes = outcomes + task.result()
-    return outcomes
+    build = f"build-{simulator}"
+    folders = []
+    for number, chunk in enumerate(np.array_split(x[1:], min(parts, len(x) - 1))):
+        part = folder / f"part{number}"
+        shutil.rmtree(part, ignore_errors=True)
+        if (folder / build).is_dir():
+            shutil.copytree(folder / build, part / build)
+        job(chunk).write(part)
+        folders.append(part)
+    step = f"simulating with {simulator}, {len(folders)} processes"
+    _run_parts(folders, simulator, seed, lambda done: progress(step, (1 + done) / len(x)))
+    return first + [outcome for part in folders for outcome in read_outcomes(part)]
 
 
-def _run_part(job: Job, folder: Path, simulator: Literal["verilator", "icarus"], seed: int) -> list[Outcome]:
-    from sim.cocotb_sim import simulate as run
-
-    return run(job, folder, simulator=simulator, seed=seed)
+def _run_parts(folders: list[Path], simulator: str, seed: int, done: Callable[[int], None]) -> None:
+    """Run the jobs written to ``folders`` at the same time; ``done`` is told how many samples are finished."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in [_ROOT, *sys.path] if path)}
+    processes: list[subprocess.Popen[str]] = []
+    try:
+        for part in folders:
+            command = [sys.executable, "-m", "skipspike.part", str(part.resolve()), simulator, str(seed)]
+            with (part / "part.log").open("w") as log:
+                processes.append(
+                    subprocess.Popen(
+                        command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True
+                    )
+                )
+        while any(process.poll() is None for process in processes):
+            done(sum(len(read_outcomes(part)) for part in folders))
+            time.sleep(0.5)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+    for part, process in zip(folders, processes, strict=True):
+        if process.returncode:
+            lines = (part / "part.log").read_text(errors="replace").strip().splitlines()
+            raise ToolError(f"{lines[-1] if lines else 'it was ended from outside'} (log: {part / 'part.log'})")
 
 
 def _amaranth(
@@ -225,7 +235,6 @@ def _amaranth(
         if (seen.results, seen.argmax, seen.clocks) != wanted:
             mismatched = max(1, mismatched)
             first = first or f"results {seen.results}, argmax {seen.argmax}, {seen.clocks} clocks; the model: {wanted}"
-        outcomes.append(
-            Outcome(0, comparison.compared, mismatched, first, seen.clocks, seen.argmax, int(result.predictions[number]))
-        )
+        golden_prediction = wanted[1]
+        outcomes.append(Outcome(0, comparison.compared, mismatched, first, seen.clocks, seen.argmax, golden_prediction))
     return outcomes

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from refmodel import modelfile
 from skipspike import api
 from skipspike.cli import app
-
 from tests.cli.conftest import ROOT, Command, small_network
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from skipspike import api
-
 from tests.cli.conftest import Command
 
 pytestmark = pytest.mark.slow

@@ -1,0 +1,5 @@
+"""``python -m skipspike``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,187 @@
+"""Results as tables, for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .console import show, table
+
+
+def _mhz(hertz: float) -> str:
+    return f"{hertz / 1e6:.2f} MHz"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} %"
+
+
+def boards(result: dict[str, Any]) -> None:
+    rows = table("board", "device", ">clock", ">lanes", ">LUTs", ">block RAM", ">SPRAM", "title")
+    for b in result["boards"]:
+        memory = b["memory"]
+        rows.add_row(
+            b["name"],
+            b["device"],
+            _mhz(b["clock_hz"]),
+            str(b["lanes"]),
+            str(b["luts"]),
+            f"{memory['bram_bits'] // 1024} kbit",
+            f"{memory['spram_bits'] // 1024} kbit",
+            b["title"],
+        )
+    show(rows)
+
+
+def networks(result: dict[str, Any]) -> None:
+    rows = table("network", "family", "data", ">T", ">parameters", ">float", ">integer", ">bits")
+    for n in result["networks"]:
+        rows.add_row(
+            n["name"],
+            n["family"],
+            str(n["data"]),
+            str(n["steps"]),
+            str(n["parameters"]),
+            _percent(n["accuracy_float"]),
+            _percent(n["accuracy_int"]),
+            str(n["weight_bits"]),
+        )
+    show(rows)
+
+
+def info(result: dict[str, Any]) -> None:
+    columns = ("layer", "kind", "source", "shape", "kernel", "shortcut", ">planes", ">sum", ">membrane", ">parameters")
+    rows = table(*columns)
+    for layer in result["layers"]:
+        shortcut = "-" if layer["shortcut"] is None else f"{layer['combine']} {layer['shortcut']}"
+        rows.add_row(
+            layer["name"],
+            layer["kind"],
+            layer["source"],
+            "x".join(map(str, layer["shape"])),
+            "x".join(map(str, layer["kernel"])),
+            shortcut,
+            str(layer["planes"]),
+            "-" if layer["sum_bits"] is None else f"{layer['sum_bits']} bits",
+            "-" if layer["membrane_bits"] is None else f"{layer['membrane_bits']} bits",
+            str(layer["parameters"]),
+        )
+    shape = "x".join(map(str, result["input"]["shape"]))
+    show(
+        rows,
+        "",
+        f"{result['name']} ({result['form']}): input {shape} of {result['input']['bits']} bits, T = {result['steps']}, "
+        f"{result['weight_bits']}-bit weights, {result['parameters']} parameters",
+    )
+
+
+def evaluate(result: dict[str, Any]) -> None:
+    rows = table("network", "data", ">samples", ">float", ">integer", ">bits")
+    rows.add_row(
+        result["network"],
+        result["data"],
+        str(result["samples"]),
+        _percent(result["accuracy_float"]),
+        _percent(result["accuracy"]),
+        str(result["weight_bits"]),
+    )
+    show(rows)
+
+
+def estimate(result: dict[str, Any]) -> None:
+    if not result["fits"]:
+        show(f"{result['network']} does not fit {result['board']}: {result['reason']}")
+        return
+    rows = table("layer", ">clocks", ">events", ">lane use")
+    for layer in result["layers"]:
+        rows.add_row(
+            layer["name"], f"{layer['clocks']:.0f}", f"{layer['events']:.0f}", f"{100 * layer['lane_use']:.1f} %"
+        )
+    memory = result["memory"]
+    show(
+        rows,
+        "",
+        f"{result['network']} on {result['board']}, {result['lanes']} lanes, mean of {result['samples']} samples:",
+        f"  {result['clocks_per_inference']:.0f} clocks an inference, "
+        f"{result['frames_per_second']:.0f} frames/s at {_mhz(result['clock_hz'])}",
+        *(
+            f"  {name} memory: {memory[name + '_words']} of {memory[name + '_depth']} words"
+            for name in ("store", "spike", "bank")
+        ),
+    )
+
+
+def generate(result: dict[str, Any]) -> None:
+    show(*result["files"])
+
+
+def simulate(result: dict[str, Any]) -> None:
+    rows = table(">sample", ">label", ">core", ">model", ">clocks")
+    columns = zip(result["labels"], result["predictions"], result["golden_predictions"], result["clocks"], strict=True)
+    shown = list(columns)
+    for number, row in enumerate(shown[:16]):
+        rows.add_row(str(number), *map(str, row))
+    rest = [f"... and {len(shown) - 16} more samples"] if len(shown) > 16 else []
+    show(
+        rows,
+        *rest,
+        "",
+        f"{result['network']} on {result['board']} in {result['simulator']}: {result['samples']} samples, "
+        f"accuracy {_percent(result['accuracy'])}",
+        f"{result['compared_clocks']} clocks compared, {result['mismatched_clocks']} differ",
+    )
+
+
+def utilisation(result: dict[str, Any]) -> Any:
+    rows = table("resource", ">used", ">of", ">share")
+    for name, entry in _used(result):
+        share = f"{100 * entry['used'] / entry['available']:.1f} %"
+        rows.add_row(name, str(entry["used"]), str(entry["available"]), share)
+    return rows
+
+
+def _used(result: dict[str, Any]) -> list[tuple[str, dict[str, int]]]:
+    """What the device has, with what is used of it."""
+    kinds = ("lut", "ff", "bram", "dsp", "spram")
+    entries = [(kind, result["utilisation"][kind]) for kind in kinds if kind in result["utilisation"]]
+    return [(kind, entry) for kind, entry in entries if entry["available"]]
+
+
+def _timing(result: dict[str, Any]) -> str:
+    met = "met" if result["timing_met"] else "NOT MET"
+    return f"{_mhz(result['fmax_hz'])}, asked for {_mhz(result['clock_hz'])}: {met}"
+
+
+def build(result: dict[str, Any]) -> None:
+    show(utilisation(result), "", f"clock: {_timing(result)}", f"bitstream: {result['bitstream']}")
+
+
+def report(result: dict[str, Any]) -> None:
+    show(result["text"].rstrip("\n"))
+
+
+def load(result: dict[str, Any]) -> None:
+    command = " ".join(result["command"])
+    show(f"{'loaded' if result['loaded'] else 'would load'} {result['bitstream']} into {result['board']}: {command}")
+
+
+def demo(result: dict[str, Any]) -> None:
+    rows = table("", "")
+    rows.show_header = False
+    used = ", ".join(f"{entry['used']} of {entry['available']} {name}" for name, entry in _used(result))
+    equal = result["predictions"] == result["golden_predictions"]
+    for name, value in (
+        ("network", f"{result['network']} on {result['board']}"),
+        ("accuracy, float", f"{_percent(result['accuracy_float'])} of {result['images']} test images"),
+        ("accuracy, integer", f"{_percent(result['accuracy_int'])} with {result['weight_bits']}-bit weights"),
+        ("core", f"{result['lanes']} synaptic operations a clock"),
+        ("simulated", f"{result['samples']} images, predictions {'equal' if equal else 'DIFFERENT'}"),
+        ("clocks compared", f"{result['compared_clocks']}, of which {result['mismatched_clocks']} differ"),
+        ("clocks an inference", f"{result['clocks_per_inference']:.0f}"),
+        ("frames a second", f"{result['frames_per_second']:.0f} at {_mhz(result['clock_hz'])}"),
+        ("fmax", _timing(result)),
+        ("used", used),
+        ("bitstream", result["bitstream"]),
+        ("seconds", ", ".join(f"{step} {value:g}" for step, value in result["seconds"].items())),
+    ):
+        rows.add_row(name, value)
+    show(rows)
