@@ -8,9 +8,9 @@ from .bounds import LayerBounds, bits_needed, fits, layer_bounds
 from .buffers import Buffer, chunk_count, plan_buffers
 from .config import CoreConfig
 from .errors import CompileError
-from .layout import MAX_LEAK_SHIFT, CombineOp, descriptor_bits, descriptor_fields, descriptor_words, header_fields, pack, param_fields
+from .layout import CombineOp, descriptor_bits, descriptor_fields, descriptor_words, header_fields, pack, param_fields
 from .program import Op, Program, Slab
-from .quantized import IntArray, QuantizedLayer, QuantizedNetwork
+from .quantized import LEAK_SHIFTS, IntArray, QuantizedLayer, QuantizedNetwork
 
 _COMBINE = {
     "pass": CombineOp.ADD,
@@ -31,7 +31,9 @@ def compile_network(net: QuantizedNetwork, config: CoreConfig) -> Program:
     chunks = chunk_count(net, config)
     if chunks > 1 << config.chunk_bits:
         most = config.time_lanes << config.chunk_bits
-        raise CompileError(f"network '{net.name}' runs for T={net.steps} steps, this core for at most {most}; use fewer")
+        raise CompileError(
+            f"network '{net.name}' runs for T={net.steps} steps, this core for at most {most}; use fewer"
+        )
     ops = _ops(net, config)
     buffers = plan_buffers(net, config)
     image: list[int] = []
@@ -113,10 +115,12 @@ def _check(net: QuantizedNetwork, config: CoreConfig, op: Op) -> None:
     if layer.current is not None and (op.sc_planes != 1 or layer.combine != "pass"):
         raise CompileError(f"{where}: a membrane shortcut takes binary spikes and no combiner")
     if layer.combine in ("and", "iand", "or") and op.sc_planes != 1:
-        raise CompileError(f"{where}: {layer.combine.upper()} takes binary spikes, the shortcut has {op.sc_planes} bits")
-    if len(layer.leak_shifts) > config.leak_terms or any(not 1 <= s <= MAX_LEAK_SHIFT for s in layer.leak_shifts):
         raise CompileError(
-            f"{where}: leak shifts {layer.leak_shifts}, this core takes {config.leak_terms} of 1 to {MAX_LEAK_SHIFT}; "
+            f"{where}: {layer.combine.upper()} takes binary spikes, the shortcut has {op.sc_planes} bits"
+        )
+    if len(layer.leak_shifts) > config.leak_terms or any(shift not in LEAK_SHIFTS for shift in layer.leak_shifts):
+        raise CompileError(
+            f"{where}: leak shifts {layer.leak_shifts}, this core takes {config.leak_terms} of 1 to {LEAK_SHIFTS[-1]}; "
             "use another tau, or a core with more leak_terms"
         )
     if layer.kind != "maxpool":

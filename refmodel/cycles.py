@@ -107,9 +107,7 @@ def run_timing(program: Program, tensors: dict[str, NDArray[np.integer]], *, kee
         name = op.layer.source
         if op is not last_op or op.pool:
             if name not in counts_of:
-                counts_of = {
-                    key: value for key, value in counts_of.items() if _used_later(program, key, op.index)
-                }
+                counts_of = {key: value for key, value in counts_of.items() if _used_later(program, key, op.index)}
                 masks = time_masks(tensors[name], config, program.chunks, op.source.planes)
                 counts_of[name] = event_counts(masks)
             timing = op_timing(program, op, counts_of[name], slab.group, keep=keep)
@@ -130,15 +128,18 @@ def _used_later(program: Program, name: str, index: int) -> bool:
     return any(op.layer.source == name for op in program.ops[index:])
 
 
-def op_timing(
-    program: Program, op: Op, counts: NDArray[np.int64], group: int, *, keep: bool = False
-) -> OpTiming:
+def op_timing(program: Program, op: Op, counts: NDArray[np.int64], group: int, *, keep: bool = False) -> OpTiming:
     """Timing of one slab; ``counts`` are its source's events ``[N, chunks, planes, H, W, G, K]``."""
     config = program.config
     items = scan_items(op, program.chunks)
     n_images, lanes = counts.shape[0], config.event_lanes
     gather = counts[
-        :, items.chunk, np.where(items.shortcut, 0, items.plane), items.y, items.x, items.word + (group if op.pool else 0)
+        :,
+        items.chunk,
+        np.where(items.shortcut, 0, items.plane),
+        items.y,
+        items.x,
+        items.word + (group if op.pool else 0),
     ]  # [N, items, K]
     events = np.where((items.inside & ~items.shortcut)[None, :, None], gather, 0).transpose(1, 0, 2)
     flagged = items.flag != Flag.NONE

@@ -14,13 +14,18 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from .errors import DataError, NetworkError
-from .quantized import COMBINES, INPUT, IntArray, QuantizedLayer, QuantizedNetwork, TensorInfo
+from .quantized import (
+    COMBINES,
+    INPUT,
+    LEAK_SHIFTS,
+    MAX_LEAK_TERMS,
+    IntArray,
+    QuantizedLayer,
+    QuantizedNetwork,
+    TensorInfo,
+)
 
 Array = NDArray[Any]
-
-#: A leak is at most this many terms V >> a, with a in this range.
-MAX_LEAK_TERMS = 2
-LEAK_SHIFTS = range(1, 5)
 
 _CHUNK_IMAGES = 64
 _CHUNK_BYTES = 1 << 28

@@ -47,8 +47,6 @@ class LoadKind(IntEnum):
     DESCRIPTOR = 3
 
 
-#: Largest leak shift.
-MAX_LEAK_SHIFT = 4
 #: Clocks between a scanned word's address and its arrival before the lane queues.
 FETCH_LATENCY = 2
 #: Clocks from a barrier to the bundle register of the first stage that carries its op.

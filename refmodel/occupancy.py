@@ -17,9 +17,7 @@ def pad_tensor(values: NDArray[np.integer], config: CoreConfig, chunks: int) -> 
     return padded.reshape(n, chunks, config.time_lanes, groups, config.output_lanes, h, w)
 
 
-def time_masks(
-    values: NDArray[np.integer], config: CoreConfig, chunks: int, planes: int
-) -> NDArray[np.uint16]:
+def time_masks(values: NDArray[np.integer], config: CoreConfig, chunks: int, planes: int) -> NDArray[np.uint16]:
     """Time masks of every channel and bit-plane: ``[N, chunks, planes, H, W, G, K, channels of a word]``.
 
     Bit t of a mask says that the channel has bit ``plane`` set at step t of the chunk.

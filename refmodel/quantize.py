@@ -15,9 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import NetworkError
-from .golden import LEAK_SHIFTS, MAX_LEAK_TERMS, validate
+from .golden import validate
 from .network import ConvLayer, FloatArray, MaxPoolLayer, Network, Neuron, ReadoutLayer
-from .quantized import INPUT, IntArray, QuantizedInput, QuantizedLayer, QuantizedNetwork, TensorInfo
+from .quantized import (
+    INPUT,
+    LEAK_SHIFTS,
+    MAX_LEAK_TERMS,
+    IntArray,
+    QuantizedInput,
+    QuantizedLayer,
+    QuantizedNetwork,
+    TensorInfo,
+)
 
 #: Largest leak error, |represented - (1 - 1/tau)|, that is accepted without ``allow_leak_error``.
 LEAK_TOLERANCE = 0.02

@@ -21,6 +21,10 @@ IntArray = NDArray[np.int64]
 Combine = Literal["pass", "add", "and", "iand", "or"]
 COMBINES: tuple[Combine, ...] = ("pass", "add", "and", "iand", "or")
 
+#: A leak is at most so many terms V >> a, with a in this range.
+MAX_LEAK_TERMS = 2
+LEAK_SHIFTS = range(1, 5)
+
 #: Name of the tensor that holds the network's input.
 INPUT = "input"
 

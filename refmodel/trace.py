@@ -124,7 +124,10 @@ def run_trace(
             masks_of = {name: time_masks(source, config, program.chunks, op.source.planes)}
         _put_events(rows, config, slab, timing.slabs[number], masks_of[name][0], begin, image)
         if op is not values_op:
-            values, values_op = slab_values(program.config, golden, op, program.chunks, image, program.network.steps), op
+            values, values_op = (
+                slab_values(program.config, golden, op, program.chunks, image, program.network.steps),
+                op,
+            )
         buffer = program.buffers.get(op.layer.name)
         slab_timing = timing.slabs[number]
         _put_neurons(rows, config, slab, slab_timing, values[slab.group], begin, image, program.chunks, buffer)

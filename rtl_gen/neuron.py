@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from refmodel.config import CoreConfig
-from refmodel.layout import MAX_LEAK_SHIFT
+from refmodel.quantized import LEAK_SHIFTS
 
 from .layouts import COLLISION_FREE, param_layout
 from .shortcut import MembraneShortcutMux
@@ -77,7 +77,9 @@ class NeuronUnit(wiring.Component):
         wide = signed(cfg.membrane_width)
         index_bits = slot_layout(cfg)["index"].width
 
-        m.submodules.params = params = Memory(shape=param_layout(cfg), depth=2 << index_bits, init=[], attrs=COLLISION_FREE)
+        m.submodules.params = params = Memory(
+            shape=param_layout(cfg), depth=2 << index_bits, init=[], attrs=COLLISION_FREE
+        )
         write, read = params.write_port(), params.read_port()
         m.d.comb += [
             write.en.eq(self.write_en),
@@ -159,7 +161,7 @@ def _leak(m: Module, value: Signal, code: Signal) -> Signal:
     """``value >> code`` (arithmetic), 0 for code 0."""
     result = Signal.like(value)
     with m.Switch(code):
-        for shift in range(1, MAX_LEAK_SHIFT + 1):
+        for shift in LEAK_SHIFTS:
             with m.Case(shift):
                 m.d.comb += result.eq(value >> shift)
         with m.Default():

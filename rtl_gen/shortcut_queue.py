@@ -47,9 +47,7 @@ class ShortcutQueue(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         depth = queue_depth(self._config)
-        m.submodules.words = words = Memory(
-            shape=self._config.spike_width, depth=depth, init=[], attrs=COLLISION_FREE
-        )
+        m.submodules.words = words = Memory(shape=self._config.spike_width, depth=depth, init=[], attrs=COLLISION_FREE)
         write, read = words.write_port(), words.read_port()
         head, tail, following = Signal(range(depth)), Signal(range(depth)), Signal(range(depth))
         m.d.comb += [

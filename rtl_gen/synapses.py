@@ -178,4 +178,3 @@ class SynapseArray(wiring.Component):
             if s == 0:
                 m.d.comb += self.drained.eq(stage.op_seen == ArrayOp.NEW)
         return m
-

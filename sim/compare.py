@@ -39,15 +39,15 @@ def compare_run(timing: RunTiming, golden: GoldenResult, image: int, seen: NDArr
     return Comparison(max(len(seen), len(expected)), mismatched, first)
 
 
-def _explain(
-    timing: RunTiming, image: int, clock: int, expected: NDArray[np.uint32], seen: NDArray[np.uint32]
-) -> str:
+def _explain(timing: RunTiming, image: int, clock: int, expected: NDArray[np.uint32], seen: NDArray[np.uint32]) -> str:
     config = timing.program.config
     where = "before the first slab"
     for slab, start, end in zip(timing.program.slabs, timing.start, timing.end, strict=True):
         if int(start[image]) <= clock:
             done = " (done)" if clock > int(end[image]) else ""
-            where = f"layer '{slab.op.layer.name}' group {slab.group}{done}, clock {clock - int(start[image])} of the slab"
+            where = (
+                f"layer '{slab.op.layer.name}' group {slab.group}{done}, clock {clock - int(start[image])} of the slab"
+            )
     names = [f.name for f in differing_fields(config, expected[clock], seen[clock])]
     model, core = describe(config, expected[clock]), describe(config, seen[clock])
     parts = [f"{name}: model {model.get(name, 0):#x}, core {core.get(name, 0):#x}" for name in names[:4]]

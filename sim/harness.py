@@ -103,6 +103,7 @@ module harness;
 endmodule
 """
 
+
 def harness(config: CoreConfig, stimulus_depth: int) -> str:
     """Verilog of module ``harness`` around a ``core`` of this configuration."""
     addr = max(config.store_addr_bits, config.spike_addr_bits)
@@ -111,7 +112,6 @@ def harness(config: CoreConfig, stimulus_depth: int) -> str:
     pad = words * 32 - probe_bits(config)
     lanes = [f"row[{32 * i + 31}:{32 * i}]" for i in range(words)]
     return _TEMPLATE.format(
-
         stimulus_high=-(-payload // 4) * 4 - 1,
         stimulus_last=stimulus_depth - 1,
         payload_high=payload - 1,
@@ -126,12 +126,14 @@ def harness(config: CoreConfig, stimulus_depth: int) -> str:
         write_row=" ".join(f'$fwrite(file, "%u", {lane});' for lane in lanes),
     )
 
+
 def stimulus_line(config: CoreConfig, space: int, addr: int, word: int) -> str:
     """One line of the stimulus file: a host write."""
     addr_bits = max(config.store_addr_bits, config.spike_addr_bits)
     value = space | addr << 1 | word << (1 + addr_bits)
     payload = 1 + addr_bits + max(config.store_width, config.spike_width)
     return f"{value:0{-(-payload // 4)}x}\n"
+
 
 _REGISTER = re.compile(r"^(  reg (?:\[\d+:0\] )?(?:\\\S+ |\w+) = )(\d+)'h[0-9a-fA-F]+;$", re.MULTILINE)
 _MEMORY = re.compile(r"^  initial begin\n((?:    .*\] = \d+'[dh][0-9a-fA-F]+;\n)+)  end\n", re.MULTILINE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -354,6 +355,8 @@ def _late(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """Entry point of the ``skipspike`` command."""
+    # Ended from outside, it ends its tools and removes temporary files first, as after an interrupt.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     app()
 
 

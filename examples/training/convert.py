@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from refmodel.builder import NetworkBuilder
 from refmodel.errors import NetworkError
-from refmodel.network import ConvLayer, InputSpec, Network, NetworkBuilder, Neuron, ReadoutLayer
+from refmodel.network import ConvLayer, InputSpec, Network, Neuron, ReadoutLayer
 
 from .blocks import Block, SpikingLayer, SpikingNetwork, quantised, quantised_readout
 from .digits import MAX_PIXEL

@@ -46,7 +46,8 @@ def test_spikes_equal_the_float_models(seed: int) -> None:
     net = scaled(
         uniform(
             random_quantized_network(
-                rng, steps=int(rng.integers(1, 4)), weight_bits=7, acc_width=16, leaks=((), (1,), (2,), (4,), (1, 2), (3, 4)),
+                rng, steps=int(rng.integers(1, 4)), weight_bits=7, acc_width=16,
+                leaks=((), (1,), (2,), (4,), (1, 2), (3, 4)),
                 input_bits=(1, 3), sizes=(2, 7), channels_choices=(1, 3, 5), input_as_spikes=bool(rng.integers(2)),
             )
         ),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from refmodel.builder import NetworkBuilder
 from refmodel.errors import NetworkError
-from refmodel.network import ConvLayer, InputSpec, MaxPoolLayer, Network, NetworkBuilder, Neuron, ReadoutLayer
+from refmodel.network import ConvLayer, InputSpec, MaxPoolLayer, Network, Neuron, ReadoutLayer
 from refmodel.quantize import quantize
 from refmodel.quantized import TensorInfo
 
@@ -34,7 +35,8 @@ def build_all() -> Network:
     x = builder.spiking_resnet_block(x, ones(4, 4, 3, 3), None, ones(4, 4, 3, 3), None, current=0.7)
     x = builder.sew_block(x, ones(4, 4, 3, 3), None, ones(4, 4, 3, 3), None, combine="add")
     x = builder.sew_block(
-        x, ones(6, 4, 3, 3), None, ones(6, 6, 3, 3), ones(6), combine="iand", stride=2, projection=(ones(6, 4, 1, 1), None)
+        x, ones(6, 4, 3, 3), None, ones(6, 6, 3, 3), ones(6), combine="iand", stride=2,
+        projection=(ones(6, 4, 1, 1), None),
     )  # fmt: skip
     x = builder.dense(x, ones(5, 6 * 2 * 2), ones(5))
     builder.readout(x, ones(3, 5), ones(3), pool="none")
@@ -110,7 +112,9 @@ REFUSALS = {
     "scaled shortcut": (
         lambda: network(conv(shortcut="input", combine="add"), OUT, spec=InputSpec((1, 4, 6), 1, scale=0.5)), "scale 1"
     ),
-    "readout shape": (lambda: network(conv(), ReadoutLayer("out", "a", ones(2, 9))), r"'out': weight must be \[classes, 1\]"),
+    "readout shape": (
+        lambda: network(conv(), ReadoutLayer("out", "a", ones(2, 9))), r"'out': weight must be \[classes, 1\]"
+    ),
     "flat readout shape": (lambda: network(conv(), ReadoutLayer("out", "a", ones(2, 1), pool="none")), "24"),
     "readout pool": (lambda: network(conv(), ReadoutLayer("out", "a", ones(2, 1), pool="max")), "pool must be"),  # type: ignore[arg-type]
     "input bits": (lambda: InputSpec((1, 2, 2), 0), "bits"),

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refmodel import floatmodel, golden
+from refmodel.builder import NetworkBuilder
 from refmodel.errors import NetworkError
-from refmodel.network import ConvLayer, InputSpec, Network, NetworkBuilder, Neuron, ReadoutLayer
+from refmodel.network import ConvLayer, InputSpec, Network, Neuron, ReadoutLayer
 from refmodel.quantize import integer_threshold, leak_factor, leak_shifts, quantize, report
 from refmodel.quantized import QuantizedLayer, QuantizedNetwork
 
