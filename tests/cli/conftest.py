@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from refmodel import modelfile
-from refmodel.network import InputSpec, Network, NetworkBuilder
+from refmodel.builder import NetworkBuilder
+from refmodel.network import InputSpec, Network
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from refmodel import floatmodel
+from refmodel.builder import NetworkBuilder
 from refmodel.errors import DataError
-from refmodel.network import InputSpec, NetworkBuilder, Neuron
+from refmodel.network import InputSpec, Neuron
 from refmodel.quantized import Combine
 
 
