@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .config import CoreConfig
 
 
-def pad_tensor(values: NDArray[np.integer], config: CoreConfig, chunks: int) -> NDArray[np.int64]:
+def pad_tensor(values: NDArray[np.integer], config: CoreConfig, chunks: int) -> NDArray[np.integer]:
     """``[N, T, C, H, W]`` to ``[N, chunks, Tp, G, P, H, W]``, padded with zeros."""
     n, t, c, h, w = values.shape
     groups = -(-c // config.output_lanes)

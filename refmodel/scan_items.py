@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def scan_items(op: Op, chunks: int) -> ScanItems:
     inside = (y >= 0) & (y < in_h) & (x >= 0) & (x < in_w)
     count = np.where(inside, op.words, 1)
     planes = op.source.planes
-    columns: list[list[NDArray[np.int64]]] = [[] for _ in range(10)]
+    columns: list[list[NDArray[Any]]] = [[] for _ in range(10)]
     taps = np.arange(kh * kw)
     for tile in range(out_h * out_w):
         tap = np.repeat(taps, count[tile])
@@ -74,19 +75,11 @@ def scan_items(op: Op, chunks: int) -> ScanItems:
             np.zeros(shape, bool),
             flag,
         ]
-        for column, part in zip(columns, row, strict=True):
-            flat = part.reshape(chunks, -1)
-            if op.sc_planes:  # the shortcut's planes follow each chunk of the tile
-                tail = np.zeros((chunks, op.sc_planes), flat.dtype)
-                if column is columns[0]:
-                    tail[:] = tile
-                elif column is columns[1]:
-                    tail[:] = np.arange(chunks)[:, None]
-                elif column is columns[2]:
-                    tail[:] = np.arange(op.sc_planes)
-                elif column is columns[8]:
-                    tail[:] = True
-                flat = np.concatenate([flat, tail], axis=1)
-            column.append(flat.reshape(-1))
+        # The shortcut's planes follow each chunk of the tile.
+        tails = {0: tile, 1: np.arange(chunks)[:, None], 2: np.arange(op.sc_planes), 8: True}
+        for number, part in enumerate(row):
+            tail = np.zeros((chunks, op.sc_planes), part.dtype)
+            tail[:] = tails.get(number, 0)
+            columns[number].append(np.concatenate([part.reshape(chunks, -1), tail], axis=1).reshape(-1))
     tile_, chunk_, plane_, y_, x_, word_, tag_, inside_, shortcut_, flag_ = (np.concatenate(c) for c in columns)
     return ScanItems(tile_, chunk_, plane_, y_, x_, word_, tag_, inside_.astype(bool), shortcut_.astype(bool), flag_)

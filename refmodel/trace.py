@@ -95,12 +95,12 @@ def differing_fields(config: CoreConfig, a: NDArray[np.uint32], b: NDArray[np.ui
 
 
 def run_trace(
-    timing: RunTiming, golden: GoldenResult, image: int, start: int = 0, stop: int | None = None
+    timing: RunTiming, golden: GoldenResult, image: int, start: int = 1, stop: int | None = None
 ) -> NDArray[np.uint32]:
-    """Rows of clocks ``start`` to ``stop`` (default: all, ``clocks + 1`` rows) of one image's run.
+    """Rows of clocks ``start`` to ``stop`` (default: every clock in which the core is busy) of one image's run.
 
     ``timing`` must have been made with ``keep=True`` and ``golden`` with tensors and
-    membranes kept; clock 0 is the clock of the start pulse.
+    membranes kept; clock 0 is the clock of the start pulse, clock ``clocks`` that of ``done``.
     """
     program = timing.program
     config = program.config
@@ -200,7 +200,7 @@ def _put_neurons(
     shape = (len(drains), steps, slots, units)  # slot order: step, then index
     clock = (first[:, None] + np.arange(steps * slots) + SLOT_TO_SPIKE).reshape(-1)
     rows.put("neuron_valid", clock, np.ones(len(clock), np.int64))
-    spike = values.spike.reshape(shape).reshape(-1, units)
+    spike = values.spike.reshape(shape).reshape(-1, units).astype(np.int64)
     membrane = values.membrane.reshape(shape).reshape(-1, units)
     for u in range(units):
         rows.put(f"neuron{u}_spike", clock, spike[:, u])

@@ -75,9 +75,9 @@ def simulate(
                 await load(ctx, 1, addr, word)
             ctx.set(dut.load.valid, 0)
             ctx.set(dut.start, 1)
-            rows = [ctx.get(dut.probe)]
             await ctx.tick()
             ctx.set(dut.start, 0)
+            rows = []
             while not ctx.get(dut.done):
                 rows.append(ctx.get(dut.probe))
                 await ctx.tick()

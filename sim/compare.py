@@ -22,7 +22,7 @@ class Comparison:
 
 
 def compare_run(timing: RunTiming, golden: GoldenResult, image: int, seen: NDArray[np.uint32]) -> Comparison:
-    """Compare ``seen``, ``[clocks, words]`` from the clock of the start pulse on, with the model's run.
+    """Compare ``seen``, ``[clocks, words]`` of every busy clock, with the model's run.
 
     A run of another length counts every clock that only one of them has as a mismatch.
     """
@@ -35,12 +35,13 @@ def compare_run(timing: RunTiming, golden: GoldenResult, image: int, seen: NDArr
     if differs.any():
         first = _explain(timing, image, int(np.argmax(differs)), expected, seen)
     elif missing:
-        first = f"image {image}: the run took {len(seen) - 1} clocks, the model says {len(expected) - 1}"
+        first = f"image {image}: the run took {len(seen)} clocks, the model says {len(expected)}"
     return Comparison(max(len(seen), len(expected)), mismatched, first)
 
 
-def _explain(timing: RunTiming, image: int, clock: int, expected: NDArray[np.uint32], seen: NDArray[np.uint32]) -> str:
+def _explain(timing: RunTiming, image: int, row: int, expected: NDArray[np.uint32], seen: NDArray[np.uint32]) -> str:
     config = timing.program.config
+    clock = row + 1  # the first busy clock follows the start pulse
     where = "before the first slab"
     for slab, start, end in zip(timing.program.slabs, timing.start, timing.end, strict=True):
         if int(start[image]) <= clock:
@@ -48,7 +49,7 @@ def _explain(timing: RunTiming, image: int, clock: int, expected: NDArray[np.uin
             where = (
                 f"layer '{slab.op.layer.name}' group {slab.group}{done}, clock {clock - int(start[image])} of the slab"
             )
-    names = [f.name for f in differing_fields(config, expected[clock], seen[clock])]
-    model, core = describe(config, expected[clock]), describe(config, seen[clock])
+    names = [f.name for f in differing_fields(config, expected[row], seen[row])]
+    model, core = describe(config, expected[row]), describe(config, seen[row])
     parts = [f"{name}: model {model.get(name, 0):#x}, core {core.get(name, 0):#x}" for name in names[:4]]
     return f"image {image}, clock {clock}, {where}: " + "; ".join(parts)

@@ -30,6 +30,6 @@ def test_every_clock(shape: str) -> None:
     for image, run in enumerate(runs):
         comparison = compare_run(timing, result, image, run.trace)
         assert not comparison.mismatched, comparison.first
-        assert comparison.compared == run.clocks + 1
+        assert comparison.compared == run.clocks > 0
         assert run.results == result.results[image].tolist()
         assert run.argmax == result.predictions[image]
