@@ -22,7 +22,7 @@ class CoreConfig:
     output_lanes: P, output channels computed together (power of two, >= K).
     time_lanes: Tp, time steps computed together.
     engines: E, copies of the array; only 1 is built.
-    neuron_units: NU, serial neuron units that share the P output lanes.
+    neuron_units: NU, serial neuron units that share the P output lanes; at most Q.
     bank_lanes: Q, output lanes fed by one weight memory (one systolic stage).
     weight_bits: Bw, signed weight width, 2 to 8.
     acc_width: bits of a synaptic sum (signed).
@@ -74,6 +74,10 @@ class CoreConfig:
                 f"output_lanes / neuron_units must be at least {self.NEURON_LOOP}, the clocks of a neuron's recurrence",
             ),
             (self.output_lanes % self.bank_lanes == 0, "output_lanes must be a multiple of bank_lanes"),
+            (
+                self.neuron_units <= self.bank_lanes,
+                "neuron_units must be at most bank_lanes: a neuron slot reads one systolic stage",
+            ),
             (2 <= self.weight_bits <= 8, f"weight_bits must be 2 to 8, not {self.weight_bits}"),
             (
                 self.weight_bits < self.acc_width <= self.membrane_width <= 48,

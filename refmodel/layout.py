@@ -62,21 +62,13 @@ def array_latency(config: CoreConfig) -> int:
     return 2 + config.tree_levels
 
 
-def slot_offset(config: CoreConfig) -> int:
-    """Clocks the first neuron slot waits so that no slot reads a stage before its snapshot.
-
-    Slot i reads output lanes i*NU .. i*NU+NU-1; stage s is readable s clocks after stage 0.
-    """
-    latest = 0
-    for slot in range(config.slots_per_step):
-        last_stage = ((slot + 1) * config.neuron_units - 1) // config.bank_lanes
-        latest = max(latest, last_stage - slot)
-    return latest
-
-
 def barrier_to_slot(config: CoreConfig) -> int:
-    """Clocks from a drain barrier to the first neuron slot of its chunk."""
-    return BARRIER_TO_BUNDLE + array_latency(config) + slot_offset(config)
+    """Clocks from a drain barrier to the first neuron slot of its chunk.
+
+    Slot i reads output lanes i*NU .. i*NU+NU-1.  With NU <= Q they lie in stage i or before, which
+    is readable by then, and is read for the last time before the next chunk can reach it.
+    """
+    return BARRIER_TO_BUNDLE + array_latency(config)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from refmodel.config import CoreConfig
-from refmodel.layout import slot_offset
 
 from .layouts import param_layout
 from .neuron import NeuronUnit, mode_layout, slot_layout
@@ -66,11 +65,6 @@ class NeuronStage(wiring.Component):
         units, slots, steps = cfg.neuron_units, cfg.slots_per_step, cfg.time_lanes
 
         go = self.drained
-        for clock in range(slot_offset(cfg)):
-            late = Signal(name=f"go{clock}")
-            m.d.sync += late.eq(go)
-            go = late
-
         active = Signal()
         index = Signal(slot_layout(cfg)["index"].width)
         step = Signal(max(1, (steps - 1).bit_length()))

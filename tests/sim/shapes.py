@@ -52,12 +52,12 @@ SHAPES = {
         store_depth=2048,
         result_depth=32,
     ),
-    "k2p16u4": CoreConfig(
+    "k2p16": CoreConfig(
         event_lanes=2,
         output_lanes=16,
         time_lanes=4,
-        neuron_units=4,
-        bank_lanes=1,
+        neuron_units=2,
+        bank_lanes=2,
         bank_depth=512,
         spike_depth=2048,
         store_depth=2048,
