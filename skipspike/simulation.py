@@ -64,7 +64,8 @@ def simulate(
         Only Verilator is split.
     out: folder for the job, the simulator's build and logs; by default a temporary one, kept if a tool fails.
 
-    ``compared_clocks`` counts every clock in which the core is busy, the sum of ``clocks``.  A mismatch raises nothing: see ``mismatched_clocks`` and ``first_mismatch``.
+    ``compared_clocks`` counts every clock in which the core is busy, the sum of ``clocks``.  A mismatch raises
+    nothing: see ``mismatched_clocks`` and ``first_mismatch``.
     """
     if simulator not in SIMULATORS:
         raise SkipspikeError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
