@@ -10,7 +10,7 @@ from refmodel.errors import SkipspikeError
 
 from .boardwork import boards, build, load, report
 from .demo import demo
-from .hardware import estimate, generate
+from .hardware import estimate, generate, generate_component
 from .models import evaluate, info, networks
 from .progress import Progress
 from .simulation import simulate
@@ -24,6 +24,7 @@ __all__ = [
     "estimate",
     "evaluate",
     "generate",
+    "generate_component",
     "info",
     "load",
     "networks",

@@ -230,18 +230,39 @@ def estimate(
 
 @_verb
 def generate(
-    network: Net,
-    board: BoardName,
-    out: BuildOut,
+    network: Annotated[
+        str | None, typer.Argument(metavar="[NET]", help="A .skn file or the name of a bundled network.")
+    ] = None,
+    board: Annotated[
+        str | None, typer.Option("--board", metavar="BOARD", help="The board whose core runs NET.")
+    ] = None,
+    out: BuildOut = Path("generated"),
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="Take the example input from here ('digits' or .npz).")
+    ] = None,
+    component: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Instead of a core with NET: this component alone.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PARAMETER=VALUE", help="A parameter of the component.")
     ] = None,
     bits: Bits = None,
     as_json: Json = False,
 ) -> None:
-    """Write Verilog, program image and example."""
+    """Write Verilog, program image and example, or the Verilog of one component."""
     from . import api
 
+    if (network is None or board is None) if component is None else (network is not None or board is not None):
+        raise typer.BadParameter("generate takes NET and --board, or --component NAME alone")
+    pairs = dict(text.partition("=")[::2] for text in settings or [])
+    if pairs and component is None:
+        raise typer.BadParameter("--set goes with --component")
+    if component is not None:
+        _finish(
+            lambda p: api.generate_component(component, out=out, settings=pairs, progress=p), views.generate, as_json
+        )
+        return
+    assert network is not None and board is not None
     _finish(
         lambda p: api.generate(network, board=board, out=out, data=data, bits=bits, progress=p),
         views.generate,

@@ -166,6 +166,22 @@ def generate(
     }
 
 
+def generate_component(
+    name: str, *, out: str | Path, settings: dict[str, str] | None = None, progress: Progress = silent
+) -> dict[str, Any]:
+    """Write the Verilog of one component, ``NAME.v``, to folder ``out``; ``settings``: its parameters as text.
+
+    Raises SkipspikeError for an unknown component or parameter, and when the folder cannot be written.
+    """
+    from rtl_gen.catalogue import component_verilog
+
+    progress("generating Verilog", None)
+    text = component_verilog(name, settings)
+    with new_folder(out) as folder:
+        (folder / f"{name}.v").write_text(text)
+    return {"component": name, "folder": str(out), "files": [str(Path(out) / f"{name}.v")]}
+
+
 _GENERATED = {
     "config.json",
     "core.v",

@@ -158,3 +158,11 @@ def test_progress_goes_to_stderr() -> None:
     result = CliRunner().invoke(app, ["evaluate", "digits-dense", "--json"])
     assert "golden model" in result.stderr
     assert "golden model" not in result.stdout
+
+
+def test_generate_a_component(tmp_path: Path) -> None:
+    made = run_json(
+        "generate", "--component", "SpikeCombiner", "--set", "width=7", "-o", str(tmp_path)
+    )
+    assert made["files"] == [str(tmp_path / "SpikeCombiner.v")]
+    assert "[6:0]" in (tmp_path / "SpikeCombiner.v").read_text()

@@ -69,7 +69,7 @@ def test_spram_count(depth, width, blocks):
     if width == 32:
         config = replace(config, weight_bits=4, acc_width=10, membrane_width=12)
     if width == 128:
-        config = replace(config, output_lanes=16, neuron_units=4)
+        config = replace(config, output_lanes=16)
     assert config.store_width == width
     if blocks > 4:
         with pytest.raises(ConfigError, match=f"needs {blocks} SPRAM blocks, an UP5K has 4"):
