@@ -254,7 +254,10 @@ def generate(
 
     if (network is None or board is None) if component is None else (network is not None or board is not None):
         raise typer.BadParameter("generate takes NET and --board, or --component NAME alone")
-    pairs = dict(text.partition("=")[::2] for text in settings or [])
+    pairs: dict[str, str] = {}
+    for text in settings or []:
+        key, _, value = text.partition("=")
+        pairs[key] = value
     if pairs and component is None:
         raise typer.BadParameter("--set goes with --component")
     if component is not None:
