@@ -1,0 +1,174 @@
+"""The neuron unit against the neuron's equation, one lane and step at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections import deque
+from dataclasses import dataclass
+
+import pytest
+from amaranth.sim import Simulator
+
+from refmodel.config import CoreConfig
+from rtl_gen.neuron import NeuronUnit
+
+BASE = CoreConfig()
+CONFIGS = {
+    "4 lanes": BASE,  # the membranes in LUT RAM: the recurrence has no clock to spare
+    "8 lanes": dataclasses.replace(BASE, neuron_units=1),  # in block RAM
+    "16 lanes": dataclasses.replace(BASE, output_lanes=16, neuron_units=1),
+    "narrow": dataclasses.replace(BASE, weight_bits=2, acc_width=3, membrane_width=3),
+    "acc as wide as membrane": dataclasses.replace(BASE, acc_width=12, membrane_width=12),
+    "widest": dataclasses.replace(BASE, acc_width=47, membrane_width=48),
+    "no leak": dataclasses.replace(BASE, leak_terms=0),
+    "one leak": dataclasses.replace(BASE, leak_terms=1),
+}
+
+
+@dataclass
+class Mode:
+    """A slab's mode, and the neuron's equation."""
+
+    readout: bool = False
+    soft_reset: bool = False
+    use_current: bool = False
+    leaks: tuple[int, ...] = ()
+
+    def leak(self, v: int) -> int:
+        return v - sum(v >> a for a in self.leaks)
+
+    def reset(self, h: int, threshold: int, fires: bool) -> int:
+        return (h - threshold if self.soft_reset else 0) if fires else h
+
+
+def random_mode(rng: random.Random, config: CoreConfig) -> Mode:
+    if rng.random() < 0.2:
+        return Mode(readout=True)
+    leaks = tuple(rng.randrange(1, 5) for _ in range(rng.randrange(config.leak_terms + 1)))
+    return Mode(False, rng.random() < 0.5, rng.random() < 0.5, leaks)
+
+
+def random_params(rng: random.Random, config: CoreConfig) -> dict[str, int]:
+    wide, narrow = 1 << (config.membrane_width - 1), 1 << (config.acc_width - 1)
+    high = min(wide, 4 * narrow)
+
+    def constant() -> int:
+        return rng.choice([0, -1, 1, -narrow, narrow - 1, rng.randrange(-narrow, narrow)])
+
+    threshold = rng.choice([0, 1, -1, high - 1, -high, rng.randrange(-high, high), rng.randrange(-8, 8)])
+    return {"threshold": max(-wide, min(wide - 1, threshold)), "bias": constant(), "bias_shortcut": constant()}
+
+
+def choose_sum(rng: random.Random, config: CoreConfig, rest: int, threshold: int) -> int | None:
+    """A synaptic sum that takes H = ``rest`` + sum to an interesting place where nothing overflows."""
+    wide, narrow = 1 << (config.membrane_width - 1), 1 << (config.acc_width - 1)
+    aims = [threshold, threshold - 1, -wide, wide - 1, threshold - wide, threshold + wide - 1, -1, 0]
+    sums = [aim - rest for aim in aims] + [-narrow, narrow - 1] + [rng.randrange(-narrow, narrow) for _ in range(4)]
+    fitting = [
+        s for s in sums if -narrow <= s < narrow and -wide <= rest + s < wide and -wide <= rest + s - threshold < wide
+    ]
+    return rng.choice(fitting) if fitting else None
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_equation(name: str) -> None:
+    config = CONFIGS[name]
+    lanes = config.slots_per_step
+    rng = random.Random(name)
+    dut = NeuronUnit(config=config)
+    seen = {"fired": 0, "silent": 0}
+
+    async def bench(ctx):
+        pipeline: deque[tuple | None] = deque([None] * dut.LATENCY)
+        params: list[list[dict[str, int]]] = [[{}] * lanes, [{}] * lanes]
+
+        async def clock(result: tuple | None) -> None:
+            """One clock with or without a slot, and the result of the slot four clocks ago."""
+            pipeline.append(result)
+            expected = pipeline.popleft()
+            assert ctx.get(dut.out_valid) == (expected is not None)
+            if expected is not None:
+                got = tuple(map(ctx.get, (dut.out_index, dut.out_end, dut.spike, dut.membrane)))
+                assert got == expected
+            await ctx.tick()
+            ctx.set(dut.write_en, 0)
+            ctx.set(dut.slot.valid, 0)
+
+        def load(lane: int, half: int) -> None:
+            params[half][lane] = random_params(rng, config)
+            ctx.set(dut.write_en, 1)
+            ctx.set(dut.write_half, half)
+            ctx.set(dut.write_index, lane)
+            ctx.set(dut.write_data, params[half][lane])
+
+        for lane in range(lanes):
+            load(lane, 0)
+            await clock(None)
+        for slab in range(24):
+            half, mode = slab % 2, random_mode(rng, config)
+            ctx.set(dut.run_half, half)
+            ctx.set(dut.mode.readout, mode.readout)
+            ctx.set(dut.mode.soft_reset, mode.soft_reset)
+            ctx.set(dut.mode.use_current, mode.use_current)
+            ctx.set(dut.mode.leak_a, mode.leaks[0] if mode.leaks else 0)
+            ctx.set(dut.mode.leak_b, mode.leaks[1] if len(mode.leaks) > 1 else 0)
+            v = [0] * lanes
+            steps, gaps = rng.randrange(1, 9), rng.random() < 0.5
+            for step in range(steps):
+                for lane in range(lanes):
+                    while gaps and rng.random() < 0.2:
+                        await clock(None)
+                    p, spike_in, fake = params[half][lane], rng.randrange(2), rng.random() < 0.1
+                    constant = p["bias_shortcut"] if mode.use_current and spike_in else p["bias"]
+                    if mode.readout and step:
+                        constant = 0
+                    first = step == 0
+                    x = choose_sum(rng, config, mode.leak(v[lane]) + constant, p["threshold"])
+                    if x is None:  # no sum fits: the membrane starts anew from its constant
+                        first, fake, x = True, True, 0
+                        constant = p["bias_shortcut"] if mode.use_current and spike_in else p["bias"]
+                    h = (0 if first else mode.leak(v[lane])) + x + constant
+                    fires = not mode.readout and not fake and h >= p["threshold"]
+                    v[lane] = mode.reset(h, p["threshold"], fires)
+                    seen["fired" if fires else "silent"] += 1
+                    end = step == steps - 1
+                    ctx.set(dut.slot, {"valid": 1, "index": lane, "first": first, "fake": fake, "end": end})
+                    ctx.set(dut.sum, x)
+                    ctx.set(dut.shortcut, spike_in)
+                    if end:  # the next slab's parameters come while this one runs
+                        load(lane, 1 - half)
+                    await clock((lane, int(end), int(fires), h))
+            for _ in range(8):
+                await clock(None)
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()
+    assert min(seen.values()) > 40, seen
+
+
+def test_shifts_of_negative_membranes_round_down() -> None:
+    """V = -1 leaks to 0 with one term and to +1 with two; V = -5 with shifts 1 and 2 to -5 + 3 + 2."""
+    for leaks, before, after in (((1,), -1, 0), ((1, 1), -1, 1), ((1, 2), -5, 0), ((4,), -17, -15), ((2, 3), 15, 11)):
+        dut = NeuronUnit(config=BASE)
+
+        async def bench(ctx, dut=dut, leaks=leaks, before=before, after=after):
+            ctx.set(dut.mode.leak_a, leaks[0])
+            ctx.set(dut.mode.leak_b, leaks[1] if len(leaks) > 1 else 0)
+            ctx.set(dut.write_en, 1)
+            ctx.set(dut.write_data, {"threshold": 100, "bias": 0, "bias_shortcut": 0})
+            await ctx.tick()
+            for first, x, expected in ((1, before, before), (0, 0, after)):
+                ctx.set(dut.slot, {"valid": 1, "index": 0, "first": first, "fake": 0, "end": 0})
+                ctx.set(dut.sum, x)
+                await ctx.tick()
+                ctx.set(dut.slot.valid, 0)
+                await ctx.tick().repeat(3)
+                assert ctx.get(dut.membrane) == expected
+
+        sim = Simulator(dut)
+        sim.add_clock(1e-6)
+        sim.add_testbench(bench)
+        sim.run()
