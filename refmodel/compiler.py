@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .bounds import LayerBounds, bits_needed, fits, layer_bounds
+from .bounds import LayerBounds, bits_needed, fits, network_bounds
 from .buffers import Buffer, chunk_count, plan_buffers
 from .config import CoreConfig
 from .errors import CompileError
 from .layout import CombineOp, descriptor_bits, descriptor_fields, descriptor_words, header_fields, pack, param_fields
 from .program import Op, Program, Slab
 from .quantized import LEAK_SHIFTS, IntArray, QuantizedLayer, QuantizedNetwork
+from .streams import StreamBuffer, plan_streams
 
 _COMBINE = {
     "pass": CombineOp.ADD,
@@ -34,15 +35,18 @@ def compile_network(net: QuantizedNetwork, config: CoreConfig) -> Program:
         raise CompileError(
             f"network '{net.name}' runs for T={net.steps} steps, this core for at most {most}; use fewer"
         )
-    ops = _ops(net, config)
+    bounds = network_bounds(net)
+    streams = plan_streams(net, config)
+    ops = _ops(net, config, bounds)
     buffers = plan_buffers(net, config)
     image: list[int] = []
     slabs: list[Slab] = []
     for op in ops:
         for group in range(op.groups):
             descriptor = _descriptor(net, config, op, group, buffers, chunks)
+            descriptor |= _stream_fields(op, group, streams)
             slabs.append(Slab(op, group, len(image), descriptor))
-            image += _slab_image(config, op, group, descriptor, net.steps)
+            image += _slab_image(config, op, group, descriptor, bounds.get(op.layer.name))
     classes = ops[-1].out.shape[0]
     image.append(pack(header_fields(config), {"end": 1, "classes_last": classes - 1}))
     if len(image) > config.store_depth:
@@ -50,10 +54,10 @@ def compile_network(net: QuantizedNetwork, config: CoreConfig) -> Program:
             f"network '{net.name}' needs {len(image)} words of {config.store_width} bits in the resting store, "
             f"this core has {config.store_depth}; use fewer weight bits or channels, or a board with more memory"
         )
-    return Program(config, net, tuple(ops), tuple(slabs), buffers, tuple(image), chunks)
+    return Program(config, net, tuple(ops), tuple(slabs), buffers, streams, tuple(image), chunks)
 
 
-def _ops(net: QuantizedNetwork, config: CoreConfig) -> list[Op]:
+def _ops(net: QuantizedNetwork, config: CoreConfig, bounds: dict[str, LayerBounds]) -> list[Op]:
     infos = net.tensors()
     if not net.layers or net.layers[-1].kind != "readout":
         raise CompileError(f"network '{net.name}' must end with a readout layer")
@@ -77,12 +81,14 @@ def _ops(net: QuantizedNetwork, config: CoreConfig) -> list[Op]:
             out_planes=out.planes,
             weights=tags * config.channels_per_word,
         )
-        _check(net, config, op)
+        _check(config, op)
+        if layer.kind != "maxpool":
+            _check_widths(config, op, bounds[layer.name])
         ops.append(op)
     return ops
 
 
-def _check(net: QuantizedNetwork, config: CoreConfig, op: Op) -> None:
+def _check(config: CoreConfig, op: Op) -> None:
     """Refuse what this core cannot run, before anything is laid out."""
     layer = op.layer
     where = f"layer '{layer.name}'"
@@ -123,11 +129,9 @@ def _check(net: QuantizedNetwork, config: CoreConfig, op: Op) -> None:
             f"{where}: leak shifts {layer.leak_shifts}, this core takes {config.leak_terms} of 1 to {LEAK_SHIFTS[-1]}; "
             "use another tau, or a core with more leak_terms"
         )
-    if layer.kind != "maxpool":
-        _check_widths(net, config, op)
 
 
-def _check_widths(net: QuantizedNetwork, config: CoreConfig, op: Op) -> None:
+def _check_widths(config: CoreConfig, op: Op, bounds: LayerBounds) -> None:
     layer = op.layer
     assert layer.weight is not None
     where = f"layer '{layer.name}'"
@@ -138,8 +142,6 @@ def _check_widths(net: QuantizedNetwork, config: CoreConfig, op: Op) -> None:
             f"{where}: weight magnitude {largest} does not fit {config.weight_bits} bits; "
             f"quantise to {config.weight_bits} bits or use a core with wider weights"
         )
-    pixels = op.out.shape[1] * op.out.shape[2]
-    bounds = layer_bounds(layer, op.source.max_value, net.steps, pixels)
     if not fits(bounds.sum_low, bounds.sum_high, config.acc_width).all():
         raise CompileError(
             f"{where}: its sums can need {bits_needed(bounds.sum_low, bounds.sum_high)} bits, this core's "
@@ -151,6 +153,11 @@ def _check_widths(net: QuantizedNetwork, config: CoreConfig, op: Op) -> None:
         raise CompileError(
             f"{where}: its membranes can need {bits_needed(low, high)} bits, this core's have "
             f"{config.membrane_width}; use fewer weight bits or raise membrane_width"
+        )
+    if layer.keeps_stream and not fits(bounds.input_low, bounds.input_high, max(1, config.stream_width)).all():
+        raise CompileError(
+            f"{where}: its membrane stream can need {bits_needed(bounds.input_low, bounds.input_high)} bits, "
+            f"this core's streams have {config.stream_width}; use fewer weight bits or blocks, or raise stream_width"
         )
     if layer.bias is not None and not fits(layer.bias, layer.bias, config.acc_width).all():
         raise CompileError(f"{where}: its bias does not fit {config.acc_width} bits; raise acc_width")
@@ -248,7 +255,22 @@ def _descriptor(
     return values
 
 
-def _slab_image(config: CoreConfig, op: Op, group: int, descriptor: dict[str, int], steps: int) -> list[int]:
+def _stream_fields(op: Op, group: int, streams: dict[str, StreamBuffer]) -> dict[str, int]:
+    layer, values = op.layer, {}
+    if layer.stream is not None:
+        buffer = streams[layer.stream]
+        values |= {"reads_stream": 1, "stream_in": buffer.base + group * buffer.group_words}
+        values["stream_step"] = buffer.tile_step
+    if layer.keeps_stream:
+        buffer = streams[layer.name]
+        values |= {"keeps_stream": 1, "stream_out": buffer.base + group * buffer.group_words}
+        values["stream_step"] = buffer.tile_step
+    return values
+
+
+def _slab_image(
+    config: CoreConfig, op: Op, group: int, descriptor: dict[str, int], bounds: LayerBounds | None
+) -> list[int]:
     image = [pack(header_fields(config), {"weights_last": op.weights - 1})]
     weights = _slab_weights(config, op, group)  # [K, n, P]
     mask = (1 << config.weight_bits) - 1
@@ -257,7 +279,7 @@ def _slab_image(config: CoreConfig, op: Op, group: int, descriptor: dict[str, in
         for lane, value in enumerate(row):
             word |= value << (lane * config.weight_bits)
         image.append(word)
-    image += _slab_params(config, op, group, steps)
+    image += _slab_params(config, op, group, bounds)
     packed = pack(descriptor_fields(config), descriptor)
     assert descriptor_bits(config) >= packed.bit_length()
     width = config.store_width
@@ -280,19 +302,18 @@ def _slab_weights(config: CoreConfig, op: Op, group: int) -> IntArray:
     return split.transpose(2, 4, 5, 1, 3, 0).reshape(events, op.weights, lanes)
 
 
-def _slab_params(config: CoreConfig, op: Op, group: int, steps: int) -> list[int]:
+def _slab_params(config: CoreConfig, op: Op, group: int, bounds: LayerBounds | None) -> list[int]:
     lanes, layer = config.output_lanes, op.layer
     count = op.out.shape[0]
     unreachable = (1 << (config.membrane_width - 1)) - 1
     zero = np.zeros(count, np.int64)
     bias = zero if layer.bias is None else layer.bias
     both = bias if layer.current is None else bias + layer.current
-    if op.pool:
+    if bounds is None:
         threshold = zero + 1  # identity weights: the sum is the number of spikes in the window
     elif layer.threshold is None:
         threshold = zero + unreachable
     else:
-        bounds = layer_bounds(layer, op.source.max_value, steps, op.out.shape[1] * op.out.shape[2])
         threshold = stored_threshold(layer, bounds)
     words = []
     for lane in range(lanes):

@@ -38,6 +38,8 @@ class CoreConfig:
     chunk_bits: bits of the number of time chunks (T <= Tp << chunk_bits).
     leak_terms: leak shifts a neuron can subtract, 0 to 2.
     store: what the resting store is made of.
+    stream_width: bits of a membrane stream's value (signed); 0 builds no membrane streams.
+    stream_depth: words of the stream memory (a word is one neuron slot, NU values).
     """
 
     event_lanes: int = 2
@@ -60,6 +62,8 @@ class CoreConfig:
     chunk_bits: int = 6
     leak_terms: int = 2
     store: Literal["bram", "spram"] = "bram"
+    stream_width: int = 0
+    stream_depth: int = 1024
 
     def __post_init__(self) -> None:
         for name in ("event_lanes", "output_lanes", "time_lanes", "neuron_units", "bank_lanes"):
@@ -95,6 +99,11 @@ class CoreConfig:
             (2 <= self.kernel_bits <= self.dim_bits, "kernel_bits must be 2 to dim_bits"),
             (1 <= self.chunk_bits <= 12, f"chunk_bits must be 1 to 12, not {self.chunk_bits}"),
             (0 <= self.leak_terms <= 2, f"leak_terms must be 0 to 2, not {self.leak_terms}"),
+            (
+                self.stream_width == 0 or 2 <= self.stream_width <= self.membrane_width,
+                f"stream_width must be 0, or 2 to membrane_width, not {self.stream_width}",
+            ),
+            (self.stream_depth >= 4, f"stream_depth must be at least 4, not {self.stream_depth}"),
             (self.store in ("bram", "spram"), f"store must be 'bram' or 'spram', not {self.store!r}"),
         )
         for fine, message in checks:
@@ -152,6 +161,10 @@ class CoreConfig:
     @property
     def spike_addr_bits(self) -> int:
         return (self.spike_depth - 1).bit_length()
+
+    @property
+    def stream_addr_bits(self) -> int:
+        return (self.stream_depth - 1).bit_length()
 
     @property
     def store_addr_bits(self) -> int:

@@ -6,7 +6,7 @@ space; only the membrane recurrence loops, over t.  Arrays inside are [N, T, H, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -42,6 +42,8 @@ class GoldenResult:
     reset, ``[N, T, C, H, W]`` int32 or int64.  The readout's H at (t, y, x) is its running total;
     pixels are the outer loop (row, then column), t the inner one, and the total starts at bias.
 
+    streams: the kept membrane streams X, ``[N, T, C, H, W]``.
+
     fired: fraction of neuron steps that fired (before the combiner; a pool's ones), per layer.
     active: fraction of output values that are not zero, per layer.
     """
@@ -50,6 +52,7 @@ class GoldenResult:
     predictions: IntArray
     tensors: dict[str, Array] = field(default_factory=dict)
     membranes: dict[str, Array] = field(default_factory=dict)
+    streams: dict[str, Array] = field(default_factory=dict)
     fired: dict[str, float] = field(default_factory=dict)
     active: dict[str, float] = field(default_factory=dict)
 
@@ -79,6 +82,7 @@ def run(net: QuantizedNetwork, x: Array, *, keep: bool = False) -> GoldenResult:
         predictions=np.argmax(results, axis=1).astype(np.int64),
         tensors={name: np.concatenate([part.tensors[name] for part in parts]) for name in parts[0].tensors},
         membranes={name: np.concatenate([part.membranes[name] for part in parts]) for name in parts[0].membranes},
+        streams={name: np.concatenate([part.streams[name] for part in parts]) for name in parts[0].streams},
         fired={name: float(weights @ [part.fired[name] for part in parts]) for name in parts[0].fired},
         active={name: float(weights @ [part.active[name] for part in parts]) for name in parts[0].active},
     )
@@ -92,6 +96,8 @@ def _run_chunk(net: QuantizedNetwork, infos: dict[str, TensorInfo], x: Array, ke
     out = GoldenResult(np.zeros(0, np.int64), np.zeros(0, np.int64))
     if keep:
         out.tensors[INPUT] = _channels_first(np.repeat(live[INPUT], net.steps if net.input.static else 1, axis=1))
+    streams: dict[str, Array] = {}
+    reach = stream_reach(net)
     for index, layer in enumerate(net.layers):
         source = live[layer.source]
         bits = _smallest(infos[layer.name].max_value)
@@ -103,9 +109,15 @@ def _run_chunk(net: QuantizedNetwork, infos: dict[str, TensorInfo], x: Array, ke
                 results, membrane = _readout(layer, total, net.steps, keep)
                 if keep:
                     out.membranes[layer.name] = _channels_first(membrane)
-                return GoldenResult(results, out.predictions, out.tensors, out.membranes, out.fired, out.active)
+                return replace(out, results=results)
             shortcut = live[layer.shortcut] if layer.shortcut else None
-            spikes, membrane = _neuron(layer, total, shortcut, net.steps, _membrane_type(layer, net.steps, infos), keep)
+            stream = streams[layer.stream] if layer.stream else None
+            kind = _membrane_type(layer, net.steps, infos, reach)
+            spikes, membrane, kept_stream = _neuron(layer, total, shortcut, stream, net.steps, kind, keep)
+            if layer.keeps_stream:
+                streams[layer.name] = kept_stream
+                if keep:
+                    out.streams[layer.name] = _channels_first(kept_stream)
             value = _combine(layer, spikes, shortcut, bits)
             if keep:
                 out.membranes[layer.name] = _channels_first(membrane)
@@ -157,15 +169,22 @@ def _accumulate(layer: QuantizedLayer, source: Array, largest: int) -> Array:
 
 
 def _neuron(
-    layer: QuantizedLayer, total: Array, shortcut: Array | None, steps: int, kind: type, keep: bool
-) -> tuple[Array, Array]:
-    """Spikes (bool) and, when kept, H, both ``[N, T, OH, OW, C]``: H = leak(V) + X, [H >= threshold], reset."""
+    layer: QuantizedLayer,
+    total: Array,
+    shortcut: Array | None,
+    stream: Array | None,
+    steps: int,
+    kind: type,
+    keep: bool,
+) -> tuple[Array, Array, Array]:
+    """Spikes (bool) and, when kept, H and X, ``[N, T, OH, OW, C]``: H = leak(V) + X, [H >= threshold], reset."""
     assert layer.threshold is not None
     n, source_steps, height, width, channels = total.shape
     threshold = layer.threshold.astype(kind)
     bias = np.zeros(channels, kind) if layer.bias is None else layer.bias.astype(kind)
     spikes = np.empty((n, steps, height, width, channels), dtype=bool)
     kept = np.empty((n, steps, height, width, channels) if keep else 0, dtype=kind)
+    inputs = np.empty((n, steps, height, width, channels) if layer.keeps_stream else 0, dtype=kind)
     membrane = np.zeros((n, height, width, channels), dtype=kind)
     drive = np.empty_like(membrane)
     for t in range(steps):
@@ -175,6 +194,10 @@ def _neuron(
         if layer.current is not None and shortcut is not None:
             gate = shortcut[:, min(t, shortcut.shape[1] - 1)]
             charge = drive + gate.astype(kind) * layer.current.astype(kind)
+        if stream is not None:
+            charge = charge + stream[:, t]
+        if layer.keeps_stream:
+            inputs[:, t] = charge
         leaked = membrane
         for shift in layer.leak_shifts:
             leaked = leaked - (membrane >> shift)
@@ -183,7 +206,7 @@ def _neuron(
             kept[:, t] = membrane
         fired = np.greater_equal(membrane, threshold, out=spikes[:, t])
         membrane = membrane - fired * threshold if layer.reset == "soft" else membrane * ~fired
-    return spikes, kept
+    return spikes, kept, inputs
 
 
 def _combine(layer: QuantizedLayer, spikes: Array, shortcut: Array | None, kind: type) -> Array:
@@ -254,17 +277,31 @@ def _largest(vector: IntArray | None) -> int:
     return 0 if vector is None or vector.size == 0 else max(abs(int(vector.max())), abs(int(vector.min())))
 
 
-def _membrane_bound(layer: QuantizedLayer, steps: int, infos: dict[str, TensorInfo]) -> int:
+def stream_reach(net: QuantizedNetwork) -> dict[str, int]:
+    """Largest magnitude of every kept membrane stream, by layer; legal networks only."""
+    reach: dict[str, int] = {}
+    infos = net.tensors()
+    for layer in net.layers:
+        if layer.keeps_stream:
+            own = _sum_bound(layer, infos[layer.source].max_value) + _largest(layer.bias) + _largest(layer.current)
+            reach[layer.name] = own + (reach[layer.stream] if layer.stream else 0)
+    return reach
+
+
+def _membrane_bound(
+    layer: QuantizedLayer, steps: int, infos: dict[str, TensorInfo], reach: dict[str, int]
+) -> int:
     """Largest magnitude a membrane (or readout total) can have: no leak term makes it grow by more than 2."""
     step = _sum_bound(layer, infos[layer.source].max_value) + _largest(layer.current) + 2
+    step += reach[layer.stream] if layer.stream else 0
     if layer.kind == "readout":
         _, height, width = infos[layer.name].shape
         return steps * height * width * step + _largest(layer.bias)
     return steps * (step + _largest(layer.bias) + _largest(layer.threshold)) + _largest(layer.threshold)
 
 
-def _membrane_type(layer: QuantizedLayer, steps: int, infos: dict[str, TensorInfo]) -> type:
-    return np.int32 if _membrane_bound(layer, steps, infos) < 1 << 31 else np.int64
+def _membrane_type(layer: QuantizedLayer, steps: int, infos: dict[str, TensorInfo], reach: dict[str, int]) -> type:
+    return np.int32 if _membrane_bound(layer, steps, infos, reach) < 1 << 31 else np.int64
 
 
 def _check_input(net: QuantizedNetwork, x: Array) -> None:
@@ -294,10 +331,16 @@ def validate(net: QuantizedNetwork) -> dict[str, TensorInfo]:
     kinds = [layer.kind for layer in net.layers]
     _demand(bool(kinds) and kinds[-1] == "readout", f"{where}: the last layer must be a readout; add one")
     known = {INPUT: TensorInfo(shape, (1 << net.input.bits) - 1)}
+    streams: dict[str, TensorInfo] = {}
     for layer in net.layers:
         last = layer is net.layers[-1]
         known[layer.name] = _check_layer(layer, known, net.weight_bits, last)
-        bound = _membrane_bound(layer, net.steps, known)
+        _check_stream(layer, known[layer.name], streams)
+        if layer.keeps_stream:
+            streams[layer.name] = known[layer.name]
+    reach = stream_reach(net)
+    for layer in net.layers:
+        bound = _membrane_bound(layer, net.steps, known, reach)
         _demand(bound < 1 << 62, f"layer {layer.name!r}: membrane may reach {bound}, more than 62 bits; use less bits")
     return known
 
@@ -344,6 +387,18 @@ def _check_layer(layer: QuantizedLayer, known: dict[str, TensorInfo], weight_bit
     _demand(fine, f"{where}: leak_shifts must be at most two of 1 to 4, not {layer.leak_shifts}")
     _demand(layer.reset in ("hard", "soft"), f"{where}: reset must be 'hard' or 'soft', not {layer.reset!r}")
     return TensorInfo((outputs, out_h, out_w), _check_shortcut(layer, (outputs, out_h, out_w), known))
+
+
+def _check_stream(layer: QuantizedLayer, made: TensorInfo, streams: dict[str, TensorInfo]) -> None:
+    where = f"layer {layer.name!r}"
+    if layer.stream is None and not layer.keeps_stream:
+        return
+    _demand(layer.kind == "conv", f"{where}: a {layer.kind} has no membrane stream; remove it")
+    if layer.stream is not None:
+        fine = layer.stream in streams
+        _demand(fine, f"{where}: unknown stream {layer.stream!r}; no earlier layer of that name keeps its stream")
+        shape = streams[layer.stream].shape
+        _demand(shape == made.shape, f"{where}: stream {layer.stream!r} has shape {shape}, the layer {made.shape}")
 
 
 def _check_weight(layer: QuantizedLayer, channels: int, weight_bits: int) -> int:

@@ -53,6 +53,8 @@ FETCH_LATENCY = 2
 BARRIER_TO_BUNDLE = 2
 #: Clocks from a neuron slot's start to its spike (and membrane) being known.
 SLOT_TO_SPIKE = 4
+#: Clocks from a neuron slot's start to its input being written to the stream memory.
+SLOT_TO_STREAM = 2
 #: Clocks from the last slot's start to the write-back unit taking the spikes.
 SLOT_TO_WRITEBACK = 5
 
@@ -99,6 +101,14 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
     planes = (config.max_planes - 1).bit_length()
     steps = max(1, (config.time_lanes - 1).bit_length())
     groups = max(1, (-(-config.result_depth // config.output_lanes) - 1).bit_length())
+    stream = config.stream_addr_bits
+    streams = (
+        ("stream_in", stream),
+        ("stream_out", stream),
+        ("stream_step", stream),  # from a tile's last slot to the next tile's first
+        ("reads_stream", 1),
+        ("keeps_stream", 1),
+    )
     return _fields(
         ("src", addr),  # window origin of tile 0: top plane, chunk 0, padding included
         ("words_last", tag),  # channel words a tap
@@ -140,6 +150,7 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
         ("leak_b", 3),
         ("last_step", steps),  # last valid step of the last chunk
         ("result_group", groups),
+        *(streams if config.stream_width else ()),
     )
 
 
@@ -197,6 +208,10 @@ def probe_fields(config: CoreConfig) -> tuple[Field, ...]:
     units: list[tuple[str, int]] = []
     for u in range(config.neuron_units):
         units += [(f"neuron{u}_spike", 1), (f"neuron{u}_membrane", config.membrane_width)]
+    streams: list[tuple[str, int]] = []
+    if config.stream_width:
+        streams = [("stream_valid", 1), ("stream_addr", config.stream_addr_bits)]
+        streams += [(f"stream{u}_value", config.stream_width) for u in range(config.neuron_units)]
     return _fields(
         *lanes,
         ("array_op", 2),
@@ -207,6 +222,7 @@ def probe_fields(config: CoreConfig) -> tuple[Field, ...]:
         ("write_data", config.spike_width),
         ("load_kind", 2),
         ("load_addr", config.store_addr_bits),
+        *streams,
         ("done", 1),
     )
 

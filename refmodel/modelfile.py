@@ -322,7 +322,7 @@ _QUANTIZED_LAYER = _record(
     QuantizedLayer, "layer", name=_TEXT, kind=_TEXT, source=_TEXT, weight=_optional(_INTEGERS), kernel=_PAIR,
     stride=_PAIR, padding=_PAIR, bias=_optional(_INTEGERS), threshold=_optional(_INTEGERS),
     leak_shifts=_tuple(_INTEGER), reset=_TEXT, shortcut=_optional(_TEXT), combine=_TEXT,
-    current=_optional(_INTEGERS), scale=_optional(_FLOATS),
+    current=_optional(_INTEGERS), stream=_optional(_TEXT), keeps_stream=_FLAG, scale=_optional(_FLOATS),
 )  # fmt: skip
 _RECORDS = {
     "float": _record(

@@ -20,6 +20,7 @@ from .config import CoreConfig
 from .errors import DataError
 from .layout import descriptor_words
 from .quantized import INPUT, QuantizedLayer, QuantizedNetwork, TensorInfo
+from .streams import StreamBuffer
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Program:
     ops: tuple[Op, ...]
     slabs: tuple[Slab, ...]
     buffers: dict[str, Buffer]
+    streams: dict[str, StreamBuffer]
     image: tuple[int, ...]
     chunks: int
 
@@ -77,6 +79,9 @@ class Program:
             "spike_words": max(b.base + b.words for b in self.buffers.values()),
             "spike_depth": self.config.spike_depth,
             "spike_width": self.config.spike_width,
+            "stream_words": max((s.base + s.words for s in self.streams.values()), default=0),
+            "stream_depth": self.config.stream_depth if self.config.stream_width else 0,
+            "stream_width": self.config.neuron_units * self.config.stream_width,
             "bank_words": max(op.weights for op in self.ops),
             "bank_depth": self.config.bank_depth,
         }

@@ -54,6 +54,11 @@ class QuantizedLayer:
     shifts arithmetic, all taken from the same V.  A dense layer is a convolution whose
     kernel covers its whole input.
 
+    Membrane streams (MS-ResNet): with ``stream``, the stream of that earlier layer is added, X +=
+    R; with ``keeps_stream``, X (before leak and reset, R included) is kept under this layer's name
+    as a signed multi-bit stream for later layers.  So one layer is "convolution, shortcut sum and
+    the spiking neuron that reads it", and an MS block is two of them.
+
     kind ``"maxpool"``: maximum over the window of a binary tensor; weight is ``None``,
     ``kernel`` says the window.
 
@@ -75,6 +80,8 @@ class QuantizedLayer:
     shortcut: str | None = None
     combine: Combine = "pass"
     current: IntArray | None = None
+    stream: str | None = None
+    keeps_stream: bool = False
     #: float value of one integer unit of the membrane, per channel (for reports only)
     scale: NDArray[np.float64] | None = None
 

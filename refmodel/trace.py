@@ -19,6 +19,7 @@ from .golden import GoldenResult
 from .layout import (
     BARRIER_TO_BUNDLE,
     SLOT_TO_SPIKE,
+    SLOT_TO_STREAM,
     SLOT_TO_WRITEBACK,
     ArrayOp,
     Field,
@@ -30,19 +31,22 @@ from .layout import (
     probe_fields,
 )
 from .occupancy import pad_tensor, time_masks
-from .program import Op, Slab
+from .program import Op, Program, Slab
+from .quantized import QuantizedNetwork
 
 
 @dataclass(frozen=True)
 class SlabValues:
     """What one slab computes for one image, padded to whole groups and chunks.
 
-    membrane, spike: ``[tiles, chunks, Tp, P]``; written: ``[tiles, chunks, planes, P, Tp]`` bits.
+    membrane, spike, stream (the kept input X): ``[tiles, chunks, Tp, P]``; written: bits
+    ``[tiles, chunks, planes, P, Tp]``.
     """
 
     membrane: NDArray[np.int64]
     spike: NDArray[np.bool_]
     written: NDArray[np.uint8] | None
+    stream: NDArray[np.int64] | None
 
 
 class _Rows:
@@ -110,6 +114,7 @@ def run_trace(
     masks_of: dict[str, NDArray[np.uint16]] = {}
     values_op: Op | None = None
     values: list[SlabValues] = []
+    idle_of = idle_inputs(program.network)
     for number, slab in enumerate(program.slabs):
         begin, end = int(timing.start[number][image]), int(timing.end[number][image])
         _put_loads(rows, program.config, slab, loaded_from, begin)
@@ -124,12 +129,13 @@ def run_trace(
             masks_of = {name: time_masks(source, config, program.chunks, op.source.planes)}
         _put_events(rows, config, slab, timing.slabs[number], masks_of[name][0], begin, image)
         if op is not values_op:
-            values, values_op = (
-                slab_values(program.config, golden, op, program.chunks, image, program.network.steps),
-                op,
-            )
+            idle = idle_of.get(op.layer.name, np.zeros(op.out.shape[0], np.int64))
+            values = slab_values(config, golden, op, program.chunks, image, program.network.steps, idle)
+            values_op = op
         buffer = program.buffers.get(op.layer.name)
         slab_timing = timing.slabs[number]
+        if op.layer.keeps_stream:
+            _put_stream(rows, config, slab, slab_timing, values[slab.group], begin, image, program)
         _put_neurons(rows, config, slab, slab_timing, values[slab.group], begin, image, program.chunks, buffer)
     rows.put("done", np.array([total - 1]), np.array([1]))
     return rows.words
@@ -218,8 +224,41 @@ def _put_neurons(
     rows.put_wide("write_data", clock, values.written.reshape(len(clock), config.spike_width))
 
 
+def _put_stream(
+    rows: _Rows,
+    config: CoreConfig,
+    slab: Slab,
+    timing: OpTiming,
+    values: SlabValues,
+    begin: int,
+    image: int,
+    program: Program,
+) -> None:
+    """The kept membrane stream, written slot by slot."""
+    assert values.stream is not None
+    buffer = program.streams[slab.op.layer.name]
+    flags = timing.items.flag[timing.items.flag != Flag.NONE]
+    drains = timing.barriers[flags != Flag.SHIFT][:, image]
+    slots = config.slots_per_chunk
+    clock = (begin + drains + barrier_to_slot(config))[:, None] + np.arange(slots) + SLOT_TO_STREAM
+    tile, chunk = np.divmod(np.arange(len(drains)), program.chunks)
+    base = buffer.base + (tile * buffer.groups + slab.group) * buffer.group_words + chunk * slots
+    address = base[:, None] + np.arange(slots)
+    rows.put("stream_valid", clock.reshape(-1), np.ones(clock.size, np.int64))
+    rows.put("stream_addr", clock.reshape(-1), address.reshape(-1))
+    value = values.stream.reshape(-1, config.neuron_units)
+    for u in range(config.neuron_units):
+        rows.put(f"stream{u}_value", clock.reshape(-1), value[:, u])
+
+
 def slab_values(
-    config: CoreConfig, golden: GoldenResult, op: Op, chunks: int, image: int, steps: int
+    config: CoreConfig,
+    golden: GoldenResult,
+    op: Op,
+    chunks: int,
+    image: int,
+    steps: int,
+    idle_input: NDArray[np.int64],
 ) -> list[SlabValues]:
     """What each group of an op computes for one image."""
     assert golden.tensors is not None and golden.membranes is not None
@@ -231,7 +270,7 @@ def slab_values(
         membrane = golden.membranes[layer.name][image].astype(np.int64)  # [T, C, H, W]
         threshold = np.inf if layer.threshold is None else layer.threshold[None, :, None, None]
         fired = membrane >= threshold
-    extended = _extend_membrane(op, membrane, fired, chunks * config.time_lanes)
+    extended = _extend_membrane(op, membrane, fired, chunks * config.time_lanes, idle_input)
     wide_fired = np.zeros(extended.shape, bool)
     wide_fired[:steps] = fired
     grouped = _by_tile(pad_tensor(extended[None], config, chunks)[0])  # [G, tiles, chunks, Tp, P]
@@ -241,7 +280,30 @@ def slab_values(
         out = _by_tile(pad_tensor(golden.tensors[layer.name][image][None].astype(np.int64), config, chunks)[0])
         bits = np.stack([(out >> plane) & 1 for plane in range(op.out_planes)], axis=3)
         written = bits.astype(np.uint8).transpose(0, 1, 2, 3, 5, 4)  # [G, tiles, chunks, planes, P, Tp]
-    return [SlabValues(grouped[g], spikes[g], None if written is None else written[g]) for g in range(op.groups)]
+    stream = None
+    if layer.keeps_stream:
+        kept = golden.streams[layer.name][image].astype(np.int64)
+        idle = np.broadcast_to(idle_input[:, None, None], (chunks * config.time_lanes - steps, *kept.shape[1:]))
+        stream = _by_tile(pad_tensor(np.concatenate([kept, idle])[None], config, chunks)[0])
+    return [
+        SlabValues(
+            grouped[g],
+            spikes[g],
+            None if written is None else written[g],
+            None if stream is None else stream[g],
+        )
+        for g in range(op.groups)
+    ]
+
+
+def idle_inputs(net: QuantizedNetwork) -> dict[str, NDArray[np.int64]]:
+    """Input X of every convolution in an idle step, ``[C]``: its bias, and that of the stream it reads."""
+    inputs: dict[str, NDArray[np.int64]] = {}
+    for layer in net.layers:
+        if layer.kind == "conv" and layer.weight is not None:
+            own = np.zeros(layer.weight.shape[0], np.int64) if layer.bias is None else layer.bias
+            inputs[layer.name] = own + (inputs[layer.stream] if layer.stream else 0)
+    return inputs
 
 
 def _window_sums(op: Op, source: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -258,8 +320,10 @@ def _by_tile(padded: NDArray) -> NDArray:
     return padded.transpose(2, 4, 5, 0, 1, 3).reshape(groups, height * width, chunks, steps, lanes)
 
 
-def _extend_membrane(op: Op, membrane: NDArray[np.int64], fired: NDArray[np.bool_], steps: int) -> NDArray[np.int64]:
-    """Membranes of the idle steps that fill up the last chunk: no input but the bias, no firing."""
+def _extend_membrane(
+    op: Op, membrane: NDArray[np.int64], fired: NDArray[np.bool_], steps: int, idle_input: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Membranes of the idle steps that fill up the last chunk: no input but ``idle_input``, no firing."""
     layer = op.layer
     missing = steps - len(membrane)
     if missing == 0:
@@ -269,7 +333,7 @@ def _extend_membrane(op: Op, membrane: NDArray[np.int64], fired: NDArray[np.bool
         # A readout's running total does not move in idle steps.
         return np.concatenate([membrane, np.repeat(membrane[-1:], missing, axis=0)])
     h, spike = membrane[-1], fired[-1]
-    bias = layer.bias[:, None, None] if layer.bias is not None else 0
+    bias = idle_input[:, None, None]
     threshold = layer.threshold[:, None, None] if layer.threshold is not None else 0
     for _ in range(missing):
         after = np.where(spike, (h - threshold) if layer.reset == "soft" else 0, h)

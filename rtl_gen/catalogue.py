@@ -24,6 +24,7 @@ from .shortcut import MembraneShortcutMux
 from .shortcut_queue import ShortcutQueue
 from .spike_memory import SpikeMemory
 from .store import ResidentStore
+from .stream_memory import StreamMemory
 from .synapses import SynapseArray, SynapseStage
 from .walker import WindowWalker
 from .writeback import WriteBack
@@ -45,6 +46,7 @@ _CONFIGURED: dict[str, Callable[..., wiring.Component]] = {
     "ScanFront": ScanFront,
     "ShortcutQueue": ShortcutQueue,
     "SpikeMemory": SpikeMemory,
+    "StreamMemory": StreamMemory,
     "SynapseArray": SynapseArray,
     "SynapseStage": SynapseStage,
     "WindowWalker": WindowWalker,

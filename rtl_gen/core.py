@@ -19,6 +19,7 @@ from .sequencer import LayerSequencer
 from .shortcut_queue import ShortcutQueue
 from .spike_memory import SpikeMemory
 from .store import ResidentStore
+from .stream_memory import StreamMemory
 from .synapses import SynapseArray
 from .walker import WindowWalker
 from .writeback import WriteBack
@@ -180,6 +181,22 @@ class Core(wiring.Component):
             readout.membranes.eq(neurons.membranes),
         ]
 
+        streams = None
+        if cfg.stream_width:
+            m.submodules.streams = streams = StreamMemory(config=cfg)
+            m.d.comb += [
+                streams.restart.eq(seq.slab_start),
+                streams.slot.eq(neurons.slot),
+                streams.tile_end.eq(neurons.tile_end),
+                streams.reads.eq(descriptor.reads_stream),
+                streams.keeps.eq(descriptor.keeps_stream),
+                streams.read_base.eq(descriptor.stream_in),
+                streams.write_base.eq(descriptor.stream_out),
+                streams.step.eq(descriptor.stream_step),
+                streams.values.eq(neurons.inputs),
+                neurons.stream.eq(streams.read),
+            ]
+
         # Spike memory: the write-back while running, the host while idle.
         m.d.comb += [
             spikes.write.en.eq(writeback.write_en | (host_write & self.load.payload.space)),
@@ -187,11 +204,17 @@ class Core(wiring.Component):
             spikes.write.data.eq(Mux(writeback.write_en, writeback.write_data, self.load.payload.data)),
         ]
         if self._probe:
-            self._add_probe(m, scan, neurons, writeback, seq)
+            self._add_probe(m, scan, neurons, writeback, seq, streams)
         return m
 
     def _add_probe(
-        self, m: Module, scan: ScanFront, neurons: NeuronStage, writeback: WriteBack, seq: LayerSequencer
+        self,
+        m: Module,
+        scan: ScanFront,
+        neurons: NeuronStage,
+        writeback: WriteBack,
+        seq: LayerSequencer,
+        streams: StreamMemory | None,
     ) -> None:
         cfg = self._config
         trace = Signal(probe_layout(cfg))
@@ -208,6 +231,13 @@ class Core(wiring.Component):
                 trace[f"neuron{u}_spike"].eq(neurons.out_valid & neurons.spikes[u]),
                 trace[f"neuron{u}_membrane"].eq(Mux(neurons.out_valid, neurons.membranes[u], 0)),
             ]
+        if streams is not None:
+            m.d.comb += [
+                trace.stream_valid.eq(streams.write_en),
+                trace.stream_addr.eq(Mux(streams.write_en, streams.write_addr, 0)),
+            ]
+            for u in range(cfg.neuron_units):
+                m.d.comb += trace[f"stream{u}_value"].eq(Mux(streams.write_en, streams.values[u], 0))
         loading = seq.load_kind != LoadKind.NONE
         m.d.comb += [
             trace.array_op.eq(scan.bundle.op),

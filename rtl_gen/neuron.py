@@ -44,6 +44,7 @@ class NeuronUnit(wiring.Component):
     shortcut: its shortcut spike.
     mode: see :func:`mode_layout`.
     run_half, write_*: parameter memory: which half computes; write of a channel's parameters.
+    stream, input: with membrane streams: R, one clock after the slot; X = sum + constant + R, two after.
     out_valid, out_index, out_end, spike, membrane: result, 4 clocks after the slot.
     """
 
@@ -52,8 +53,12 @@ class NeuronUnit(wiring.Component):
     def __init__(self, *, config: CoreConfig):
         self._config = config
         index = slot_layout(config)["index"].width
+        streams = {}
+        if config.stream_width:
+            streams = {"stream": In(signed(config.stream_width)), "input": Out(signed(config.stream_width))}
         super().__init__(
             {
+                **streams,
                 "slot": In(slot_layout(config)),
                 "sum": In(signed(config.acc_width)),
                 "shortcut": In(1),
@@ -107,9 +112,12 @@ class NeuronUnit(wiring.Component):
             mux.bias_shortcut.eq(read.data.bias_shortcut),
             constant.eq(Mux(self.mode.readout & ~slots[1].first, 0, mux.constant)),
         ]
-        current = Signal(signed(cfg.acc_width + 1), reset_less=True)
+        current = Signal(signed(max(cfg.acc_width, cfg.stream_width) + 2), reset_less=True)
+        streamed = self.stream if cfg.stream_width else 0
+        if cfg.stream_width:
+            m.d.comb += self.input.eq(current)
         threshold = [Signal(wide, name=f"threshold{i}", reset_less=True) for i in (2, 3)]
-        m.d.sync += [current.eq(summed + constant), threshold[0].eq(read.data.threshold)]
+        m.d.sync += [current.eq(summed + constant + streamed), threshold[0].eq(read.data.threshold)]
 
         # Clock 2: the membrane joins.
         m.submodules.membranes = membranes = Memory(

@@ -26,6 +26,7 @@ class NeuronStage(wiring.Component):
     drained: pulse from the array.  Pulses come at least R clocks apart.
     sums, shift: the array's snapshots and their shift strobes.
     mode, last_step, chunks_last, readout_first..: from the descriptor.
+    stream, inputs, slot, tile_end: with membrane streams: to and from :class:`StreamMemory`.
     shortcut_pop, shortcut_word: the tile's shortcut word for membrane shortcuts.
     """
 
@@ -33,8 +34,13 @@ class NeuronStage(wiring.Component):
         self._config = config
         cfg = config
         index = slot_layout(cfg)["index"].width
+        streams = {}
+        if cfg.stream_width:
+            values = data.ArrayLayout(signed(cfg.stream_width), cfg.neuron_units)
+            streams = {"stream": In(values), "inputs": Out(values), "slot": Out(1), "tile_end": Out(1)}
         super().__init__(
             {
+                **streams,
                 "restart": In(1),
                 "drained": In(1),
                 "sums": In(data.ArrayLayout(signed(cfg.acc_width), cfg.output_lanes)),
@@ -105,6 +111,9 @@ class NeuronStage(wiring.Component):
         m.d.sync += ends.eq(Cat(active & index_last & step_last, ends[:-1]))
         m.d.comb += self.word_valid.eq(ends[-1])
 
+        if cfg.stream_width:
+            m.d.comb += [self.slot.eq(active), self.tile_end.eq(index_last & step_last & chunk_last)]
+
         length = slots * steps
         for u in range(units):
             unit = NeuronUnit(config=cfg)
@@ -132,6 +141,8 @@ class NeuronStage(wiring.Component):
                 self.spikes[u].eq(unit.spike),
                 self.membranes[u].eq(unit.membrane),
             ]
+            if cfg.stream_width:
+                m.d.comb += [unit.stream.eq(self.stream[u]), self.inputs[u].eq(unit.input)]
             if u == 0:
                 m.d.comb += [
                     self.out_valid.eq(unit.out_valid),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refmodel import bundled, floatmodel, golden, modelfile
-from refmodel.bounds import bits_needed, layer_bounds
+from refmodel.bounds import bits_needed, network_bounds
 from refmodel.config import CoreConfig
 from refmodel.datasets import load_data
 from refmodel.errors import DataError, ModelFileError, NetworkError
@@ -107,9 +107,10 @@ def info(network: str | Path, *, bits: int | None = None) -> dict[str, Any]:
     net = open_network(network)
     whole = quantised(net, bits)
     tensors = whole.tensors()
+    all_bounds = network_bounds(whole)
     layers = []
     for layer in whole.layers:
-        source, out = tensors[layer.source], tensors[layer.name]
+        out = tensors[layer.name]
         entry: dict[str, Any] = {
             "name": layer.name,
             "kind": layer.kind,
@@ -129,7 +130,7 @@ def info(network: str | Path, *, bits: int | None = None) -> dict[str, Any]:
             "membrane_bits": None,
         }
         if layer.weight is not None:
-            bounds = layer_bounds(layer, source.max_value, whole.steps, out.shape[1] * out.shape[2])
+            bounds = all_bounds[layer.name]
             entry["parameters"] = int(layer.weight.size) + (0 if layer.bias is None else int(layer.bias.size))
             entry["sum_bits"] = bits_needed(bounds.sum_low, bounds.sum_high)
             entry["membrane_bits"] = bits_needed(bounds.membrane_low, bounds.membrane_high)

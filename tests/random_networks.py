@@ -187,6 +187,23 @@ def uniform(net: QuantizedNetwork) -> QuantizedNetwork:
     return dataclasses.replace(net, layers=tuple(layers))
 
 
+def with_streams(rng: np.random.Generator, net: QuantizedNetwork) -> QuantizedNetwork:
+    """``net`` with membrane streams between some of its convolutions of equal shape."""
+    shapes = net.tensors()
+    layers = list(net.layers)
+    for index, layer in enumerate(layers):
+        earlier = [
+            i
+            for i in range(index)
+            if layer.kind == layers[i].kind == "conv" and shapes[layers[i].name].shape == shapes[layer.name].shape
+        ]
+        if earlier and rng.random() < 0.7:
+            chosen = int(rng.choice(earlier))
+            layers[chosen] = dataclasses.replace(layers[chosen], keeps_stream=True)
+            layers[index] = dataclasses.replace(layer, stream=layers[chosen].name, keeps_stream=bool(rng.integers(2)))
+    return dataclasses.replace(net, layers=tuple(layers))
+
+
 class _Grower:
     """Layers so far, their tensors and the values of these on the calibration images, [N, T, H, W, C]."""
 
@@ -363,13 +380,12 @@ class _Grower:
         high = np.full(outputs, 1 << (self.membrane_width - 3), np.int64)
         for _ in range(self.membrane_width):
             middle = (low + high) // 2
-            spikes, _ = golden._neuron(
-                dataclasses.replace(layer, threshold=middle), total, gate, self.steps, np.int64, False
-            )
+            trial = dataclasses.replace(layer, threshold=middle)
+            spikes, *_ = golden._neuron(trial, total, gate, None, self.steps, np.int64, False)
             fires = spikes.mean(axis=(0, 1, 2, 3)) >= targets
             low, high = np.where(fires, middle, low), np.where(fires, high, middle)
         layer = dataclasses.replace(layer, threshold=low)
-        spikes, _ = golden._neuron(layer, total, gate, self.steps, np.int64, False)
+        spikes, *_ = golden._neuron(layer, total, gate, None, self.steps, np.int64, False)
         return self._append(layer, golden._combine(layer, spikes, gate, np.int64))
 
     def _append(self, layer: QuantizedLayer, value: NDArray[Any]) -> str:

@@ -13,7 +13,10 @@ WIDTH_ONLY = ("MembraneShortcutMux", "SpikeCombiner")
 
 @pytest.mark.parametrize("name", component_names())
 def test_verilog(name: str) -> None:
-    text = component_verilog(name, {"width": "5"} if name in WIDTH_ONLY else SMALL)
+    settings = {"width": "5"} if name in WIDTH_ONLY else SMALL
+    if name == "StreamMemory":
+        settings = SMALL | {"stream_width": "12", "stream_depth": "64"}
+    text = component_verilog(name, settings)
     assert f"module {name}(" in text
 
 
@@ -29,6 +32,7 @@ def test_same_parameters_give_the_same_text() -> None:
         ("Core", {"lanes": "3"}, "Core has no parameter 'lanes'"),
         ("Core", {"event_lanes": "two"}, "event_lanes must be a whole number"),
         ("Core", {"event_lanes": "3"}, "event_lanes must be a power of two"),
+        ("StreamMemory", {}, "needs stream_width > 0"),
         ("SpikeCombiner", {"width": "0"}, "width must be at least 1"),
     ],
 )

@@ -9,7 +9,7 @@ from refmodel.config import CoreConfig
 from refmodel.errors import CompileError
 from refmodel.quantized import QuantizedNetwork
 from sim.job import Job, Outcome
-from tests.random_networks import random_input, random_quantized_network
+from tests.random_networks import random_input, random_quantized_network, with_streams
 
 
 def fitting_network(rng: np.random.Generator, config: CoreConfig, **options: object) -> QuantizedNetwork:
@@ -23,6 +23,8 @@ def fitting_network(rng: np.random.Generator, config: CoreConfig, **options: obj
             weight_bits=config.weight_bits,
             **options,  # pyright: ignore[reportArgumentType]
         )
+        if config.stream_width:
+            net = with_streams(rng, net)
         try:
             compile_network(net, config)
         except CompileError:

@@ -52,6 +52,9 @@ SHAPES = {
         store_depth=2048,
         result_depth=32,
     ),
+    "k2p8streams": CoreConfig(
+        fifo_depth=3, spike_depth=2048, store_depth=2048, bank_depth=512, stream_width=22, stream_depth=8192
+    ),
     "k2p16": CoreConfig(
         event_lanes=2,
         output_lanes=16,

@@ -11,7 +11,7 @@ from sim.cocotb_sim import simulate
 from tests.sim.jobs import assert_exact, random_job
 from tests.sim.shapes import SHAPES
 
-FAST = ("k2p8", "k4p16", "k1p4t2")
+FAST = ("k2p8", "k4p16", "k1p4t2", "k2p8streams")
 
 
 def _check(shape: str, tmp_path: Path, networks: int, inputs: int, seed: int) -> None:
