@@ -58,7 +58,7 @@ class _Rows:
         self.fields = {f.name: f for f in probe_fields(config)}
 
     def put(self, name: str, clocks: NDArray[np.int64], values: NDArray[np.integer]) -> None:
-        """Set a field of at most 32 bits in the given clocks (those outside the window are left out)."""
+        """Set a field of at most 64 bits in the given clocks (those outside the window are left out)."""
         self._put_bits(self.fields[name].offset, self.fields[name].width, clocks, values)
 
     def put_wide(self, name: str, clocks: NDArray[np.int64], bits: NDArray[np.uint8]) -> None:
@@ -72,12 +72,12 @@ class _Rows:
     def _put_bits(self, offset: int, width: int, clocks: NDArray[np.int64], values: NDArray[np.integer]) -> None:
         inside = (clocks >= self.start) & (clocks < self.stop)
         rows = clocks[inside] - self.start
-        value = np.broadcast_to(values, clocks.shape)[inside].astype(np.int64) & ((1 << width) - 1)
-        word, shift = divmod(offset, 32)
-        spread = value.astype(np.uint64) << np.uint64(shift)
-        self.words[rows, word] |= (spread & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-        if shift + width > 32:
-            self.words[rows, word + 1] |= (spread >> np.uint64(32)).astype(np.uint32)
+        value = np.broadcast_to(values, clocks.shape)[inside].astype(np.int64)
+        while width > 0:  # as much as fits into the word, then the next one
+            word, shift = divmod(offset, 32)
+            size = min(width, 32 - shift)
+            self.words[rows, word] |= ((value & ((1 << size) - 1)) << shift).astype(np.uint32)
+            value, offset, width = value >> size, offset + size, width - size
 
 
 def trace_words(config: CoreConfig) -> int:

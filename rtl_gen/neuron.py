@@ -112,7 +112,8 @@ class NeuronUnit(wiring.Component):
             mux.bias_shortcut.eq(read.data.bias_shortcut),
             constant.eq(Mux(self.mode.readout & ~slots[1].first, 0, mux.constant)),
         ]
-        current = Signal(signed(max(cfg.acc_width, cfg.stream_width) + 2), reset_less=True)
+        width = max(cfg.acc_width + 1, cfg.stream_width) + 1 if cfg.stream_width else cfg.acc_width + 1
+        current = Signal(signed(width), reset_less=True)
         streamed = self.stream if cfg.stream_width else 0
         if cfg.stream_width:
             m.d.comb += self.input.eq(current)

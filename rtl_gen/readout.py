@@ -61,9 +61,11 @@ class Readout(wiring.Component):
         full = Signal(len(self.index) + len(self.group))
         slot_bits = (cfg.slots_per_step - 1).bit_length()
         m.d.comb += full.eq(Cat(self.index[:slot_bits], self.group))
+        # Room for every lane of the last group, though only classes are read.
+        depth = max(2, -(-cfg.result_depth // cfg.output_lanes) * cfg.slots_per_step)
         values = []
         for u in range(units):
-            memory = Memory(shape=wide, depth=max(2, -(-(1 << bits) // units)), init=[], attrs=COLLISION_FREE)
+            memory = Memory(shape=wide, depth=depth, init=[], attrs=COLLISION_FREE)
             m.submodules[f"results{u}"] = memory
             write, read = memory.write_port(), memory.read_port()
             m.d.comb += [

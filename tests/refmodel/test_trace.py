@@ -170,16 +170,7 @@ def test_every_store_word_is_loaded_once(case: tuple[str, int]) -> None:
     assert [clock for clock, row in enumerate(rows) if row["done"]] == [run.timing.clocks[0]]
 
 
-@pytest.mark.parametrize(
-    "width",
-    [
-        28,
-        32,
-        pytest.param(
-            48, marks=pytest.mark.xfail(strict=True, reason="trace._put_bits loses the bits past the second word")
-        ),
-    ],
-)
+@pytest.mark.parametrize("width", [28, 32, 48])
 @pytest.mark.parametrize("shape", ["k2p8", "k1p4t2"])
 def test_membranes_of_any_width(shape: str, width: int) -> None:
     """The same network on a core with wider membranes shows the same membranes."""

@@ -66,9 +66,7 @@ def _with(view: data.View) -> Module:
 def test_words_between_the_parts() -> None:
     config = CoreConfig(event_lanes=2, output_lanes=8, time_lanes=4, bank_depth=128, spike_depth=1024)
     tag = 5  # 128 weights, 4 channels a word
-    assert layouts.scan_word_layout(config).size == tag + 2
     assert layouts.lane_word_layout(config).size == 4 * 4 + 4 + tag + 2
     assert layouts.event_layout(config).size == 1 + (tag + 2) + 4
     assert layouts.bundle_layout(config).size == 2 * layouts.event_layout(config).size + 2
     assert layouts.load_layout(config).size == 1 + 14 + 64
-    assert layouts.membrane_shape(config).width == 24 and layouts.membrane_shape(config).signed
