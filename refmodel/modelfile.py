@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelFileError, NetworkError
-from .golden import validate
+from .legality import validate
 from .network import ConvLayer, InputSpec, MaxPoolLayer, Network, Neuron, ReadoutLayer
 from .quantized import QuantizedInput, QuantizedLayer, QuantizedNetwork
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .buffers import Buffer, input_is_shared
+from .buffers import Buffer
 from .config import CoreConfig
 from .errors import DataError
 from .layout import descriptor_words
@@ -113,8 +113,6 @@ class Program:
         padded = np.zeros((buffer.chunks * tp, buffer.groups * lanes, height, width), np.int64)
         used = min(net.steps, buffer.chunks * tp)
         padded[:used, :channels] = steps[:used]
-        if input_is_shared(net, config):
-            padded[:] = padded[:1]
         addresses, words = [], []
         split = padded.reshape(buffer.chunks, tp, buffer.groups, lanes, height, width)
         for chunk in range(buffer.chunks):

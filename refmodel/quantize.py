@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import NetworkError
-from .golden import validate
+from .legality import validate
 from .network import ConvLayer, FloatArray, MaxPoolLayer, Network, Neuron, ReadoutLayer
 from .quantized import (
     INPUT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from amaranth import Shape, signed, unsigned
+from amaranth import signed, unsigned
 from amaranth.lib import data
 
 from refmodel import layout
@@ -45,11 +45,6 @@ def probe_layout(config: CoreConfig) -> data.StructLayout:
     return struct(layout.probe_fields(config))
 
 
-def scan_word_layout(config: CoreConfig) -> data.StructLayout:
-    """A scanned word's side information: slab tag, boundary flag."""
-    return data.StructLayout({"tag": config.tag_bits, "flag": 2})
-
-
 def lane_word_layout(config: CoreConfig) -> data.StructLayout:
     """A word as an event lane queues it: W time masks, which of them are not zero, tag, flag."""
     return data.StructLayout(
@@ -70,11 +65,6 @@ def event_layout(config: CoreConfig) -> data.StructLayout:
 def bundle_layout(config: CoreConfig) -> data.StructLayout:
     """What enters the synapse array in a clock: an event a lane and the array op."""
     return data.StructLayout({"events": data.ArrayLayout(event_layout(config), config.event_lanes), "op": 2})
-
-
-def membrane_shape(config: CoreConfig) -> Shape:
-    """Signed shape of a membrane."""
-    return signed(config.membrane_width)
 
 
 def load_layout(config: CoreConfig) -> data.StructLayout:

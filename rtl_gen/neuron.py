@@ -35,7 +35,8 @@ class NeuronUnit(wiring.Component):
     leak(V) = V - (V >> a) - (V >> b); hard reset V = 0, soft reset V = H - threshold; a
     readout accumulates V = H and takes its bias once.  Pipeline, from the slot's clock:
     1 sum, parameters; 2 X + constant; 3 H; 4 H - threshold; then reset and leak, written
-    back in clock 6, so a lane may return after ``CoreConfig.NEURON_LOOP`` = 4 slots.
+    back in clock 6.  A lane comes back after P/NU slots, at least ``CoreConfig.NEURON_LOOP`` = 4; with
+    more, the membranes lie in a memory with a read register, which block RAM can be.
 
     Members
     -------

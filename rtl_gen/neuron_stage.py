@@ -25,7 +25,7 @@ class NeuronStage(wiring.Component):
     restart: a slab starts (first tile, first chunk).
     drained: pulse from the array.  Pulses come at least R clocks apart.
     sums, shift: the array's snapshots and their shift strobes.
-    mode, last_step, chunks_last, readout_first..: from the descriptor.
+    mode, last_step, chunks_last: from the descriptor.
     stream, inputs, slot, tile_end: with membrane streams: to and from :class:`StreamMemory`.
     shortcut_pop, shortcut_word: the tile's shortcut word for membrane shortcuts.
     """

@@ -18,7 +18,8 @@ def queue_depth(config: CoreConfig) -> int:
     A tile's shortcut words wait from its walk to its write-back.  At most one tile's end can
     stand in each place of a lane's queue, and four more between there and the write-back.
     """
-    return 1 << ((config.fifo_depth + 6) * config.max_planes - 1).bit_length()
+    tiles = config.fifo_depth + 6 + max(0, config.tree_levels - 4)  # a deep tree holds tiles, too
+    return 1 << (tiles * config.max_planes - 1).bit_length()
 
 
 class ShortcutQueue(wiring.Component):

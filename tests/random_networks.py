@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refmodel import golden
+from refmodel import golden, legality
 from refmodel.network import ConvLayer, InputSpec, MaxPoolLayer, Network, Neuron, ReadoutLayer
 from refmodel.quantize import leak_factor
 from refmodel.quantized import (
@@ -108,7 +108,7 @@ def random_quantized_network(
         grower.conv(int(rng.choice(list(strides))))
     grower.readout(int(rng.integers(classes[0], classes[1] + 1)), full=dense and rng.random() < 0.5)
     net = QuantizedNetwork(name, steps, spec, tuple(grower.layers), weight_bits, "random")
-    golden.validate(net)
+    legality.validate(net)
     return net
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refmodel import floatmodel, golden
+from refmodel import floatmodel, golden, legality
 from refmodel.errors import DataError, NetworkError
 from refmodel.quantize import quantize
 from refmodel.quantized import QuantizedInput, QuantizedLayer, QuantizedNetwork
@@ -151,7 +151,7 @@ def test_large_sums_are_exact(bits: int, kind: type) -> None:
     weight = rng.integers(32000, 32768, (3, 7, 1, 1)) | 1
     layer = conv(outputs=3, weight=weight, threshold=np.full(3, 2**40), bias=np.ones(3, np.int64))
     net = dataclasses.replace(network(layer, readout("a", 3), steps=2, bits=bits, shape=(7, 2, 2)), weight_bits=16)
-    assert golden._exact_type(golden._sum_bound(layer, 2**bits - 1)) is kind
+    assert golden._exact_type(legality.sum_bound(layer, 2**bits - 1)) is kind
     x = rng.integers(2**bits - 3, 2**bits, (2, 7, 2, 2))
     expected = np.einsum("oc,nchw->nohw", weight[:, :, 0, 0], x) + 1
     got = golden.run(net, x, keep=True).membranes["a"]
@@ -214,14 +214,14 @@ REFUSALS = {
 def test_illegal_networks_are_refused_by_name(case: str) -> None:
     net, message = REFUSALS[case]
     with pytest.raises(NetworkError, match=message) as caught:
-        golden.validate(net)
+        legality.validate(net)
     assert "layer '" in str(caught.value) or "network 'net'" in str(caught.value)
 
 
 def test_tensors_agree_with_the_contract() -> None:
     for seed in range(30):
         net = random_quantized_network(np.random.default_rng(seed), steps=2)
-        assert golden.validate(net) == net.tensors()
+        assert legality.validate(net) == net.tensors()
 
 
 def test_random_networks_fire() -> None:
