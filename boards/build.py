@@ -27,7 +27,7 @@ NETLIST = "top.json"
 Progress = Callable[[str], None]
 
 #: Options that measured best, by family. On ECP5 the 256-lane core for the ULX3S takes 164 s and reaches 72 MHz with
-#: them, 195 s and 60 MHz with router2 alone, over 270 s and 69 MHz without (seed 1, nextpnr 0.11.1).
+#: them, 198 s and 60 MHz with router2 alone, 286 s and 69 MHz without (seed 1, nextpnr 0.11.1; busy machine).
 NEXTPNR_OPTIONS: dict[str, tuple[str, ...]] = {"ice40": (), "ecp5": ("--placer", "static", "--router", "router2")}
 
 #: Resource names of nextpnr's report, by family, under the names used here.
