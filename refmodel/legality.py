@@ -6,6 +6,8 @@ is the compiler's business.
 
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
+
 import numpy as np
 
 from .errors import NetworkError
@@ -13,17 +15,36 @@ from .quantized import (
     COMBINES,
     INPUT,
     LEAK_SHIFTS,
+    MAX_LEAK_BITS,
     MAX_LEAK_TERMS,
+    MAX_LEVELS,
     IntArray,
     QuantizedLayer,
     QuantizedNetwork,
     TensorInfo,
+    bits_range,
+    made_tensor,
 )
+
+#: Options (besides name, source and the window) that a kind may use; the others keep their defaults.
+_ALLOWED = {
+    "conv": {
+        "weight", "bias", "threshold", "levels", "leak_shifts", "leak_factor", "reset", "stateless", "rectify",
+        "shortcut", "combine", "current", "stream", "keeps_stream", "scale",
+    },
+    "maxpool": set(),
+    "sumpool": set(),
+    "window": {"threshold", "shortcut", "combine"},
+    "stream": {"bits", "shift"},
+    "readout": {"weight", "bias", "scale"},
+}  # fmt: skip
 
 
 def sum_bound(layer: QuantizedLayer, largest: int) -> int:
-    """Largest magnitude any partial synaptic sum can have."""
-    if layer.weight is None or layer.weight.size == 0:
+    """Largest magnitude any partial synaptic sum can have, of source values up to ``largest``."""
+    if layer.weight is None:
+        return layer.kernel[0] * layer.kernel[1] * largest
+    if layer.weight.size == 0:
         return 0
     return int(np.abs(layer.weight.astype(object)).sum(axis=(1, 2, 3)).max()) * largest
 
@@ -32,13 +53,18 @@ def magnitude(vector: IntArray | None) -> int:
     return 0 if vector is None or vector.size == 0 else max(abs(int(vector.max())), abs(int(vector.min())))
 
 
+def reach_of(info: TensorInfo) -> int:
+    """Largest magnitude of a tensor's values."""
+    return max(info.max_value, -info.min_value)
+
+
 def stream_reach(net: QuantizedNetwork) -> dict[str, int]:
     """Largest magnitude of every kept membrane stream, by layer; legal networks only."""
     reach: dict[str, int] = {}
     infos = net.tensors()
     for layer in net.layers:
         if layer.keeps_stream:
-            own = sum_bound(layer, infos[layer.source].max_value) + magnitude(layer.bias) + magnitude(layer.current)
+            own = sum_bound(layer, reach_of(infos[layer.source])) + magnitude(layer.bias) + magnitude(layer.current)
             reach[layer.name] = own + (reach[layer.stream] if layer.stream else 0)
     return reach
 
@@ -47,12 +73,13 @@ def membrane_bound(
     layer: QuantizedLayer, steps: int, infos: dict[str, TensorInfo], reach: dict[str, int]
 ) -> int:
     """Largest magnitude a membrane (or readout total) can have: no leak term makes it grow by more than 2."""
-    step = sum_bound(layer, infos[layer.source].max_value) + magnitude(layer.current) + 2
+    step = sum_bound(layer, reach_of(infos[layer.source])) + magnitude(layer.current) + 2
     step += reach[layer.stream] if layer.stream else 0
     if layer.kind == "readout":
         _, height, width = infos[layer.name].shape
         return steps * height * width * step + magnitude(layer.bias)
-    return steps * (step + magnitude(layer.bias) + magnitude(layer.threshold)) + magnitude(layer.threshold)
+    highest = max(magnitude(layer.threshold), magnitude(layer.levels))
+    return steps * (step + magnitude(layer.bias) + highest) + highest
 
 
 def validate(net: QuantizedNetwork) -> dict[str, TensorInfo]:
@@ -65,12 +92,14 @@ def validate(net: QuantizedNetwork) -> dict[str, TensorInfo]:
     _demand(1 <= net.input.bits <= 16, f"{where}: input bits must be 1 to 16, not {net.input.bits}")
     kinds = [layer.kind for layer in net.layers]
     _demand(bool(kinds) and kinds[-1] == "readout", f"{where}: the last layer must be a readout; add one")
-    known = {INPUT: TensorInfo(shape, (1 << net.input.bits) - 1)}
+    low, high = bits_range(net.input.bits, net.input.signed)
+    known = {INPUT: TensorInfo(shape, high, low)}
     streams: dict[str, TensorInfo] = {}
     for layer in net.layers:
         last = layer is net.layers[-1]
-        known[layer.name] = _check_layer(layer, known, net.weight_bits, last)
-        _check_stream(layer, known[layer.name], streams)
+        made = _check_layer(layer, known, streams, net.weight_bits, last)
+        _check_stream(layer, made, streams)
+        known[layer.name] = made
         if layer.keeps_stream:
             streams[layer.name] = known[layer.name]
     reach = stream_reach(net)
@@ -85,15 +114,31 @@ def _demand(fine: bool, message: str) -> None:
         raise NetworkError(message)
 
 
-def _check_layer(layer: QuantizedLayer, known: dict[str, TensorInfo], weight_bits: int, last: bool) -> TensorInfo:
+def _check_layer(
+    layer: QuantizedLayer,
+    known: dict[str, TensorInfo],
+    streams: dict[str, TensorInfo],
+    weight_bits: int,
+    last: bool,
+) -> TensorInfo:
     where = f"layer {layer.name!r}"
     _demand(bool(layer.name) and layer.name not in known, f"{where}: the name is empty or taken; give each its own")
+    _demand(layer.kind in _ALLOWED, f"{where}: unknown kind {layer.kind!r}")
+    _demand((layer.kind == "readout") == last, f"{where}: a readout must be the last layer, and only it")
+    for option in fields(QuantizedLayer):
+        if option.default is not MISSING or option.name == "weight":
+            value = getattr(layer, option.name)
+            used = isinstance(value, np.ndarray) or value != (None if option.name == "weight" else option.default)
+            fine = option.name in _ALLOWED[layer.kind] or option.name in ("stride", "padding") or not used
+            _demand(fine, f"{where}: a {layer.kind} has no {option.name}; remove it")
+    if layer.kind == "stream":
+        return _check_stream_tensor(layer, streams)
     for option in ("source", "shortcut"):
         tensor = getattr(layer, option)
         fine = tensor in known or (option == "shortcut" and tensor is None)
         _demand(fine, f"{where}: unknown {option} {tensor!r}; it must be one of {', '.join(known)}")
-    _demand(layer.kind in ("conv", "maxpool", "readout"), f"{where}: unknown kind {layer.kind!r}")
-    _demand((layer.kind == "readout") == last, f"{where}: a readout must be the last layer, and only it")
+        fine = tensor is None or known[tensor].max_value > 0
+        _demand(fine, f"{where}: {option} {tensor!r} only keeps a stream; read it through a layer of kind 'stream'")
     kernel, stride, padding = layer.kernel, layer.stride, layer.padding
     fine = min(kernel) >= 1 and min(stride) >= 1 and min(padding) >= 0
     fine = fine and padding[0] < kernel[0] and padding[1] < kernel[1]
@@ -101,34 +146,48 @@ def _check_layer(layer: QuantizedLayer, known: dict[str, TensorInfo], weight_bit
     source = known[layer.source]
     out_h, out_w = ((source.shape[i + 1] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in (0, 1))
     _demand(out_h >= 1 and out_w >= 1, f"{where}: kernel {kernel} is larger than its source {source.shape[1:]}")
-    unused: tuple[str, ...] = ()
-    outputs = source.shape[0]
-    if layer.kind == "maxpool":
-        _demand(source.max_value == 1, f"{where}: max pooling needs a binary source, not counts to {source.max_value}")
-        unused = ("weight", "bias", "threshold", "shortcut", "current", "scale")
+    if layer.kind in ("maxpool", "sumpool", "window"):
+        _demand(not source.signed, f"{where}: pooling takes unsigned values; {layer.source!r} is signed")
     else:
-        outputs = _check_weight(layer, source.shape[0], weight_bits)
-        if layer.kind == "readout":
-            unused = ("threshold", "shortcut", "current")
-    for option in unused:
-        _demand(getattr(layer, option) is None, f"{where}: a {layer.kind} has no {option}; remove it")
-    if unused:
-        _demand(layer.combine == "pass" and not layer.leak_shifts, f"{where}: a {layer.kind} has no combine or leak")
-        return TensorInfo((outputs, out_h, out_w), 1)
+        _check_weight(layer, source.shape[0], weight_bits)
+    made = made_tensor(layer, known)
+    if layer.kind in ("conv", "window"):
+        _check_neurons(layer, made.shape[0])
+        _check_shortcut(layer, made.shape, known)
+    return made
+
+
+def _check_neurons(layer: QuantizedLayer, outputs: int) -> None:
+    where = f"layer {layer.name!r}"
     for option in ("threshold", "current"):
         _check_vector(layer, option, outputs)
-    _demand(layer.threshold is not None, f"{where}: a conv needs a threshold; use [Cout] integers")
+    if layer.threshold is None:
+        _demand(layer.kind == "conv", f"{where}: a window needs a threshold; use [Cout] integers")
+        _demand(layer.keeps_stream, f"{where}: a conv needs a threshold ([Cout] integers) or keeps_stream")
+        fine = layer.levels is None and layer.combine == "pass" and not layer.leak_shifts and layer.leak_factor is None
+        _demand(fine, f"{where}: a conv without threshold has no neurons: no levels, combine or leak")
+        return
+    if layer.levels is not None:
+        fine = layer.levels.ndim == 2 and layer.levels.shape[1] == outputs and layer.levels.dtype.kind in "iu"
+        fine = fine and 1 <= len(layer.levels) <= MAX_LEVELS - 1
+        _demand(fine, f"{where}: levels must be [1 to {MAX_LEVELS - 1}, {outputs}] integers")
+        _demand(layer.combine in ("pass", "add"), f"{where}: MLF units count; they combine by add, not {layer.combine}")
     fine = len(layer.leak_shifts) <= MAX_LEAK_TERMS and all(shift in LEAK_SHIFTS for shift in layer.leak_shifts)
     _demand(fine, f"{where}: leak_shifts must be at most two of 1 to 4, not {layer.leak_shifts}")
-    _demand(layer.reset in ("hard", "soft"), f"{where}: reset must be 'hard' or 'soft', not {layer.reset!r}")
-    return TensorInfo((outputs, out_h, out_w), _check_shortcut(layer, (outputs, out_h, out_w), known))
+    if layer.leak_factor is not None:
+        factor, bits = layer.leak_factor
+        fine = 1 <= bits <= MAX_LEAK_BITS and 0 <= factor <= 1 << bits and not layer.leak_shifts
+        _demand(
+            fine,
+            f"{where}: leak_factor must be (m, f) with f 1 to {MAX_LEAK_BITS}, m 0 to 2**f and no leak_shifts, "
+            f"not {layer.leak_factor}",
+        )
+    fine = layer.reset in ("hard", "soft", "none")
+    _demand(fine, f"{where}: reset must be 'hard', 'soft' or 'none', not {layer.reset!r}")
 
 
 def _check_stream(layer: QuantizedLayer, made: TensorInfo, streams: dict[str, TensorInfo]) -> None:
     where = f"layer {layer.name!r}"
-    if layer.stream is None and not layer.keeps_stream:
-        return
-    _demand(layer.kind == "conv", f"{where}: a {layer.kind} has no membrane stream; remove it")
     if layer.stream is not None:
         fine = layer.stream in streams
         _demand(fine, f"{where}: unknown stream {layer.stream!r}; no earlier layer of that name keeps its stream")
@@ -136,8 +195,19 @@ def _check_stream(layer: QuantizedLayer, made: TensorInfo, streams: dict[str, Te
         _demand(shape == made.shape, f"{where}: stream {layer.stream!r} has shape {shape}, the layer {made.shape}")
 
 
-def _check_weight(layer: QuantizedLayer, channels: int, weight_bits: int) -> int:
-    """Check weight and bias; returns the number of output channels."""
+def _check_stream_tensor(layer: QuantizedLayer, streams: dict[str, TensorInfo]) -> TensorInfo:
+    where = f"layer {layer.name!r}"
+    fine = layer.source in streams
+    _demand(fine, f"{where}: unknown stream {layer.source!r}; no earlier layer of that name keeps its stream")
+    _demand(1 < layer.bits <= 32, f"{where}: a stream's tensor has 2 to 32 bits, not {layer.bits}")
+    _demand(0 <= layer.shift < 32, f"{where}: shift must be 0 to 31, not {layer.shift}")
+    fine = layer.kernel == layer.stride == (1, 1) and layer.padding == (0, 0)
+    _demand(fine, f"{where}: a stream's tensor has no window; use kernel=(1, 1)")
+    low, high = bits_range(layer.bits, True)
+    return TensorInfo(streams[layer.source].shape, high, low)
+
+
+def _check_weight(layer: QuantizedLayer, channels: int, weight_bits: int) -> None:
     where = f"layer {layer.name!r}"
     weight = layer.weight
     if weight is None or weight.ndim != 4 or weight.dtype.kind not in "iu" or weight.shape[0] < 1:
@@ -150,7 +220,6 @@ def _check_weight(layer: QuantizedLayer, channels: int, weight_bits: int) -> int
     _check_vector(layer, "bias", weight.shape[0])
     fine = layer.scale is None or (layer.scale.shape == (weight.shape[0],) and bool(np.isfinite(layer.scale).all()))
     _demand(fine, f"{where}: scale must be None or {weight.shape[0]} finite numbers")
-    return int(weight.shape[0])
 
 
 def _check_vector(layer: QuantizedLayer, option: str, outputs: int) -> None:
@@ -161,14 +230,13 @@ def _check_vector(layer: QuantizedLayer, option: str, outputs: int) -> None:
         )
 
 
-def _check_shortcut(layer: QuantizedLayer, shape: tuple[int, int, int], known: dict[str, TensorInfo]) -> int:
-    """Check the shortcut and return the layer's largest output value."""
+def _check_shortcut(layer: QuantizedLayer, shape: tuple[int, int, int], known: dict[str, TensorInfo]) -> None:
     where = f"layer {layer.name!r}"
     _demand(layer.combine in COMBINES, f"{where}: combine must be one of {', '.join(COMBINES)}, not {layer.combine!r}")
     use = "current" if layer.current is not None else layer.combine
     if layer.shortcut is None:
         _demand(use == "pass", f"{where}: {use} needs a shortcut")
-        return 1
+        return
     fine = (layer.combine == "pass") != (layer.current is None)
     _demand(fine, f"{where}: a shortcut needs either a combine or a current, not both or neither")
     shortcut = known[layer.shortcut]
@@ -180,4 +248,4 @@ def _check_shortcut(layer: QuantizedLayer, shape: tuple[int, int, int], known: d
         use == "add" or shortcut.max_value == 1,
         f"{where}: {use} needs a binary shortcut, but {layer.shortcut!r} counts up to {shortcut.max_value}; use add",
     )
-    return 1 + shortcut.max_value if use == "add" else 1
+    _demand(not shortcut.signed, f"{where}: shortcut {layer.shortcut!r} is signed; shortcuts are spikes or counts")
