@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .config import CoreConfig
 from .errors import CompileError
-from .quantized import INPUT, QuantizedNetwork, TensorInfo
+from .quantized import INPUT, QuantizedLayer, QuantizedNetwork, TensorInfo
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,24 @@ class _Region:
         return self.chunks * self.planes * self.pixels * self.groups
 
 
+def tensors_read(layer: QuantizedLayer) -> list[str]:
+    """Tensors that a layer reads; membrane streams are none."""
+    source = [] if layer.kind == "stream" else [layer.source]
+    return source if layer.shortcut is None else [*source, layer.shortcut]
+
+
+def stored_tensors(net: QuantizedNetwork) -> set[str]:
+    """Tensors that lie in the spike memory: those that some layer reads."""
+    return {name for layer in net.layers for name in tensors_read(layer)}
+
+
 def last_uses(net: QuantizedNetwork) -> dict[str, int]:
     """Index of the last layer that reads each tensor (its own index if none does)."""
     last = {layer.name: index for index, layer in enumerate(net.layers)}
     last[INPUT] = 0
     for index, layer in enumerate(net.layers):
-        last[layer.source] = max(last[layer.source], index)
-        if layer.shortcut is not None:
-            last[layer.shortcut] = max(last[layer.shortcut], index)
+        for name in tensors_read(layer):
+            last[name] = max(last[name], index)
     return last
 
 
@@ -72,7 +82,7 @@ def input_is_shared(net: QuantizedNetwork, config: CoreConfig) -> bool:
 
 
 def plan_buffers(net: QuantizedNetwork, config: CoreConfig) -> dict[str, Buffer]:
-    """Give every tensor but the readout a place.
+    """Give every tensor that is read a place.
 
     Raises
     ------
@@ -91,8 +101,9 @@ def plan_buffers(net: QuantizedNetwork, config: CoreConfig) -> dict[str, Buffer]
         regions.append(_Region(index, last[name], info.planes, height * width, groups, count))
 
     new_region(INPUT, infos[INPUT], -1, 1 if input_is_shared(net, config) else chunks)
+    stored = stored_tensors(net)
     for index, layer in enumerate(net.layers):
-        if layer.kind == "readout":
+        if layer.name not in stored:
             continue
         shortcut = layer.shortcut
         if (

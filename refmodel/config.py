@@ -37,6 +37,10 @@ class CoreConfig:
     kernel_bits: bits of a kernel's size, stride and padding.
     chunk_bits: bits of the number of time chunks (T <= Tp << chunk_bits).
     leak_terms: leak shifts a neuron can subtract, 0 to 2.
+    leak_bits: fraction bits f of a leak by multiplication, (V * m) >> f; 0 builds no multiplier.
+    rectify: neurons can integrate max(X, 0).
+    signed_sources: convolutions can read signed tensors (inputs, membrane streams).
+    source_planes: most bit-planes of a convolution's source; 0: as ``max_planes``.
     store: what the resting store is made of.
     stream_width: bits of a membrane stream's value (signed); 0 builds no membrane streams.
     stream_depth: words of the stream memory (a word is one neuron slot, NU values).
@@ -61,6 +65,10 @@ class CoreConfig:
     kernel_bits: int = 4
     chunk_bits: int = 6
     leak_terms: int = 2
+    leak_bits: int = 0
+    rectify: bool = False
+    signed_sources: bool = False
+    source_planes: int = 0
     store: Literal["bram", "spram"] = "bram"
     stream_width: int = 0
     stream_depth: int = 1024
@@ -99,6 +107,8 @@ class CoreConfig:
             (2 <= self.kernel_bits <= self.dim_bits, "kernel_bits must be 2 to dim_bits"),
             (1 <= self.chunk_bits <= 12, f"chunk_bits must be 1 to 12, not {self.chunk_bits}"),
             (0 <= self.leak_terms <= 2, f"leak_terms must be 0 to 2, not {self.leak_terms}"),
+            (0 <= self.leak_bits <= 15, f"leak_bits must be 0 to 15, not {self.leak_bits}"),
+            (0 <= self.source_planes <= 32, f"source_planes must be 0 to 32, not {self.source_planes}"),
             (
                 self.stream_width == 0 or 2 <= self.stream_width <= self.membrane_width,
                 f"stream_width must be 0, or 2 to membrane_width, not {self.stream_width}",
@@ -127,6 +137,11 @@ class CoreConfig:
     def spike_width(self) -> int:
         """Bits of a spike-memory word: P channels x Tp steps; bit p*Tp + t."""
         return self.output_lanes * self.time_lanes
+
+    @property
+    def most_source_planes(self) -> int:
+        """Most bit-planes of a source."""
+        return self.source_planes or self.max_planes
 
     @property
     def slots_per_step(self) -> int:

@@ -106,11 +106,14 @@ def run_timing(program: Program, tensors: dict[str, NDArray[np.integer]], *, kee
         op = slab.op
         name = op.layer.source
         if op is not last_op or op.pool:
-            if name not in counts_of:
+            if not op.extracts and name not in counts_of:
                 counts_of = {key: value for key, value in counts_of.items() if _used_later(program, key, op.index)}
                 masks = time_masks(tensors[name], config, program.chunks, op.source.planes)
                 counts_of[name] = event_counts(masks)
-            timing = op_timing(program, op, counts_of[name], slab.group, keep=keep)
+            _, height, width = op.source.shape
+            nothing = np.zeros((n, program.chunks, 1, height, width, 1, config.event_lanes), np.int64)
+            counts = nothing if op.extracts else counts_of[name]
+            timing = op_timing(program, op, counts, slab.group, keep=keep)
             last_op = op
         assert timing is not None
         loaded = start + overhead + config.event_lanes * op.weights
@@ -125,7 +128,7 @@ def run_timing(program: Program, tensors: dict[str, NDArray[np.integer]], *, kee
 
 
 def _used_later(program: Program, name: str, index: int) -> bool:
-    return any(op.layer.source == name for op in program.ops[index:])
+    return any(op.layer.source == name and not op.extracts for op in program.ops[index:])
 
 
 def op_timing(program: Program, op: Op, counts: NDArray[np.int64], group: int, *, keep: bool = False) -> OpTiming:
@@ -176,7 +179,7 @@ def op_timing(program: Program, op: Op, counts: NDArray[np.int64], group: int, *
             free = np.where(takes, finish, free)
             pops = [np.where(takes, later, now) for now, later in zip(pops, [*pops[1:], pop], strict=True)]
     last_slot = last_drain + barrier_to_slot(config) + config.slots_per_chunk - 1
-    end = last_slot + SLOT_TO_WRITEBACK + (0 if op.layer.kind == "readout" else op.out_planes)
+    end = last_slot + SLOT_TO_WRITEBACK + op.writes
     return OpTiming(
         items=items,
         barriers=np.array(barriers),

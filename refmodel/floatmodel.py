@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
-from .network import ConvLayer, FloatArray, MaxPoolLayer, Network, Neuron, ReadoutLayer
+from .network import ConvLayer, FloatArray, Layer, Network, Neuron, PoolLayer, ReadoutLayer, StreamLayer
 from .quantized import INPUT
 
 
@@ -21,18 +21,20 @@ from .quantized import INPUT
 class FloatResult:
     """logits ``[N, classes]``, predictions ``[N]`` (lowest index wins ties).
 
-    With ``keep``: spikes, every spiking layer's own spikes A before the combiner (a pool's maxima),
-    bool; tensors, every tensor's values; both ``[N, T, C, H, W]``.
+    With ``keep``: spikes, every spiking layer's own spikes A before the combiner, bool, of MLF
+    units the number of levels that fired, uint8, of a pool where it is not 0; tensors, every
+    tensor's values; streams, every kept membrane stream; all ``[N, T, C, H, W]``.
     """
 
     logits: FloatArray
     predictions: NDArray[np.int64]
-    spikes: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    spikes: dict[str, NDArray[Any]] = field(default_factory=dict)
     tensors: dict[str, FloatArray] = field(default_factory=dict)
+    streams: dict[str, FloatArray] = field(default_factory=dict)
 
 
 def run(net: Network, x: NDArray[Any], *, keep: bool = False, batch: int = 32) -> FloatResult:
-    """Evaluate ``net`` on unsigned integers ``x`` (float input = scale * x), ``batch`` images at a time.
+    """Evaluate ``net`` on integers ``x`` (float input = scale * x), ``batch`` images at a time.
 
     ``x``: ``[N, C, H, W]`` when the input is static, else ``[N, T, C, H, W]``.  Raises DataError.
     """
@@ -50,47 +52,86 @@ def run(net: Network, x: NDArray[Any], *, keep: bool = False, batch: int = 32) -
         predictions=np.argmax(logits, axis=1).astype(np.int64),
         spikes={name: np.concatenate([part.spikes[name] for part in parts]) for name in parts[0].spikes},
         tensors={name: np.concatenate([part.tensors[name] for part in parts]) for name in parts[0].tensors},
+        streams={name: np.concatenate([part.streams[name] for part in parts]) for name in parts[0].streams},
     )
 
 
 def _evaluate(net: Network, frames: FloatArray, keep: bool) -> FloatResult:
     tensors: dict[str, FloatArray] = {INPUT: frames}
-    spikes: dict[str, NDArray[np.bool_]] = {}
+    streams: dict[str, FloatArray] = {}
+    spikes: dict[str, NDArray[Any]] = {}
     logits = np.zeros((len(frames), 0))
-    for layer in net.layers:
-        source = tensors[layer.source]
+    last_use = {name: index for index, layer in enumerate(net.layers) for name in _read(layer)}
+    for index, layer in enumerate(net.layers):
         if isinstance(layer, ReadoutLayer):
-            logits = _logits(layer, source)
-        elif isinstance(layer, MaxPoolLayer):
-            tensors[layer.name] = _maximum(layer, source)
+            logits = _logits(layer, tensors[layer.source])
+        elif isinstance(layer, StreamLayer):
+            tensors[layer.name] = streams[layer.source]
+        elif isinstance(layer, PoolLayer):
+            tensors[layer.name] = _pool(layer, tensors[layer.source])
             spikes[layer.name] = tensors[layer.name] > 0
         else:
-            x = _convolve(layer, source)
-            if layer.current is not None and layer.shortcut is not None:
-                x = x + layer.current * tensors[layer.shortcut]
-            fired = fire(layer.neuron, x)
-            spikes[layer.name] = fired
-            tensors[layer.name] = _merge(layer, fired.astype(np.float64), tensors)
+            x = _input(layer, tensors, streams)
+            if layer.keeps_stream:
+                streams[layer.name] = x
+            if layer.neuron is not None:
+                spikes[layer.name] = fire(layer.neuron, np.maximum(x, 0.0) if layer.rectify else x)
+                tensors[layer.name] = _merge(layer, spikes[layer.name].astype(np.float64), tensors)
+        if not keep:
+            for name in [*_read(layer), layer.name]:
+                if last_use.get(name, index) == index:
+                    for made in (tensors, streams, spikes):
+                        made.pop(name, None)
     if not keep:
         return FloatResult(logits, np.zeros(0, np.int64))
-    return FloatResult(logits, np.zeros(0, np.int64), spikes, tensors)
+    return FloatResult(logits, np.zeros(0, np.int64), spikes, tensors, streams)
 
 
-def fire(neuron: Neuron, x: FloatArray) -> NDArray[np.bool_]:
-    """Spikes of one neuron model on inputs X ``[N, T, ...]`` (SEW paper, eq. 1-5; semantics of :class:`Neuron`)."""
+def _read(layer: Layer) -> list[str]:
+    """The tensors and streams that a layer reads."""
+    names = [layer.source] + ([layer.shortcut, layer.stream] if isinstance(layer, ConvLayer) else [])
+    return [name for name in names if name is not None]
+
+
+def fire(neuron: Neuron, x: FloatArray) -> NDArray[Any]:
+    """Spikes of one neuron model on inputs X ``[N, T, ...]`` (SEW paper, eq. 1-5; semantics of :class:`Neuron`).
+
+    bool; of an MLF unit uint8, the number of its levels that fired (MLF paper: u_k = leak(u_k) + x, one
+    membrane for each threshold, and the union of their spikes).
+    """
+    fired = _fire_level(neuron, neuron.threshold, x)
+    if not neuron.levels:
+        return fired
+    return fired + sum(_fire_level(neuron, level, x).astype(np.uint8) for level in neuron.levels)
+
+
+def _fire_level(neuron: Neuron, threshold: float, x: FloatArray) -> NDArray[np.bool_]:
     v = np.full_like(x[:, 0], neuron.v_reset)
     spikes = np.zeros(x.shape, dtype=bool)
     for t in range(x.shape[1]):
-        if neuron.kind == "if":
+        if neuron.kind == "step":
+            h = x[:, t]
+        elif neuron.kind == "if":
             h = v + x[:, t]
         elif neuron.decay_input:
             h = v + (x[:, t] - (v - neuron.v_reset)) / neuron.tau
         else:
             h = v - (v - neuron.v_reset) / neuron.tau + x[:, t]
-        s = h >= neuron.threshold if neuron.fire == "ge" else h > neuron.threshold
+        s = h >= threshold if neuron.fire == "ge" else h > threshold
         spikes[:, t] = s
-        v = np.where(s, neuron.v_reset, h) if neuron.reset == "hard" else h - s * neuron.threshold
+        if neuron.reset == "hard":
+            v = np.where(s, neuron.v_reset, h)
+        else:
+            v = h - s * threshold if neuron.reset == "soft" else h
     return spikes
+
+
+def _input(layer: ConvLayer, tensors: dict[str, FloatArray], streams: dict[str, FloatArray]) -> FloatArray:
+    """X: synapses and bias, the shortcut as a current, the membrane stream."""
+    x = _convolve(layer, tensors[layer.source])
+    if layer.current is not None and layer.shortcut is not None:
+        x = x + layer.current * tensors[layer.shortcut]
+    return x if layer.stream is None else x + streams[layer.stream]
 
 
 def _convolve(layer: ConvLayer, source: FloatArray) -> FloatArray:
@@ -110,11 +151,14 @@ def _convolve(layer: ConvLayer, source: FloatArray) -> FloatArray:
     return total.reshape(n, steps, cout, out_h, out_w)
 
 
-def _maximum(layer: MaxPoolLayer, source: FloatArray) -> FloatArray:
+def _pool(layer: PoolLayer, source: FloatArray) -> FloatArray:
+    """Maximum, sum or mean of each window; the padding's zeros belong to it."""
     (kh, kw), (sh, sw), (ph, pw) = layer.kernel, layer.stride, layer.padding
     padded = np.pad(source, ((0, 0), (0, 0), (0, 0), (ph, ph), (pw, pw)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw), axis=(3, 4))
-    return windows[:, :, :, ::sh, ::sw].max(axis=(-2, -1))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw), axis=(3, 4))[:, :, :, ::sh, ::sw]
+    if layer.kind == "max":
+        return windows.max(axis=(-2, -1))
+    return windows.sum(axis=(-2, -1)) if layer.kind == "sum" else windows.mean(axis=(-2, -1))
 
 
 def _merge(layer: ConvLayer, a: FloatArray, tensors: dict[str, FloatArray]) -> FloatArray:

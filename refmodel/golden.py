@@ -13,14 +13,15 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from .errors import DataError
-from .legality import membrane_bound, stream_reach, sum_bound, validate
+from .errors import DataError, NetworkError
+from .legality import membrane_bound, reach_of, stream_reach, sum_bound, validate
 from .quantized import (
     INPUT,
     IntArray,
     QuantizedLayer,
     QuantizedNetwork,
     TensorInfo,
+    bits_range,
 )
 
 Array = NDArray[Any]
@@ -36,11 +37,12 @@ class GoldenResult:
 
     results ``[N, classes]`` int64: the readout's sums; predictions ``[N]``: their argmax, lowest
     index first.  With ``keep``: tensors, every tensor's values ``[N, T, C, H, W]`` in the smallest
-    unsigned type (the input too, the readout not); membranes, every layer's H, the membrane before
+    integer type (the input too, the readout not); membranes, every layer's H, the membrane before
     reset, ``[N, T, C, H, W]`` int32 or int64.  The readout's H at (t, y, x) is its running total;
     pixels are the outer loop (row, then column), t the inner one, and the total starts at bias.
 
-    streams: the kept membrane streams X, ``[N, T, C, H, W]``.
+    streams: the kept membrane streams X, ``[N, T, C, H, W]``.  An MLF unit's membranes are those of
+    its last level.
 
     fired: fraction of neuron steps that fired (before the combiner; a pool's ones), per layer.
     active: fraction of output values that are not zero, per layer.
@@ -64,7 +66,7 @@ def firing_rates(result: GoldenResult, of: Literal["neurons", "outputs"] = "neur
 
 
 def run(net: QuantizedNetwork, x: Array, *, keep: bool = False) -> GoldenResult:
-    """Run ``net`` on unsigned integers ``x``: ``[N, C, H, W]`` when its input is static, else ``[N, T, C, H, W]``.
+    """Run ``net`` on integers ``x``: ``[N, C, H, W]`` when its input is static, else ``[N, T, C, H, W]``.
 
     Raises NetworkError for a network that is not legal, DataError for an input that does not fit it.
     """
@@ -90,46 +92,63 @@ def _run_chunk(net: QuantizedNetwork, infos: dict[str, TensorInfo], x: Array, ke
     """Run a few images through every layer; a tensor is freed after its last reader unless kept."""
     last_use = {name: i for i, layer in enumerate(net.layers) for name in (layer.source, layer.shortcut) if name}
     frames = x[:, None] if net.input.static else x  # T = 1 stands for every step until the first membrane
-    live = {INPUT: np.ascontiguousarray(np.moveaxis(frames, 2, -1), dtype=_smallest(infos[INPUT].max_value))}
+    live = {INPUT: np.ascontiguousarray(np.moveaxis(frames, 2, -1), dtype=_smallest(infos[INPUT]))}
     out = GoldenResult(np.zeros(0, np.int64), np.zeros(0, np.int64))
     if keep:
         out.tensors[INPUT] = _channels_first(np.repeat(live[INPUT], net.steps if net.input.static else 1, axis=1))
     streams: dict[str, Array] = {}
     reach = stream_reach(net)
     for index, layer in enumerate(net.layers):
-        source = live[layer.source]
-        bits = _smallest(infos[layer.name].max_value)
-        if layer.kind == "maxpool":
-            spikes = value = _maxpool(layer, source)
+        value, fired = None, None
+        bits = _smallest(infos[layer.name])
+        shortcut = live[layer.shortcut] if layer.shortcut else None
+        if layer.kind == "stream":
+            value = _stream_tensor(layer, streams[layer.source])
+        elif layer.kind in ("maxpool", "sumpool"):
+            value = _pool(layer, live[layer.source], bits)
+        elif layer.kind == "window":
+            assert layer.threshold is not None
+            total = _pool(layer, live[layer.source], np.int64)
+            fired = total >= layer.threshold
+            value = _combine(layer, fired, shortcut, bits)
+            if keep:
+                out.membranes[layer.name] = _channels_first(_repeat(total, net.steps))
         else:
-            total = _accumulate(layer, source, infos[layer.source].max_value)
+            total = _accumulate(layer, live[layer.source], reach_of(infos[layer.source]))
             if layer.kind == "readout":
                 results, membrane = _readout(layer, total, net.steps, keep)
                 if keep:
                     out.membranes[layer.name] = _channels_first(membrane)
                 return replace(out, results=results)
-            shortcut = live[layer.shortcut] if layer.shortcut else None
-            stream = streams[layer.stream] if layer.stream else None
             kind = _membrane_type(layer, net.steps, infos, reach)
-            spikes, membrane, kept_stream = _neuron(layer, total, shortcut, stream, net.steps, kind, keep)
+            inputs = _inputs(layer, total, shortcut, streams[layer.stream] if layer.stream else None, kind)
             if layer.keeps_stream:
-                streams[layer.name] = kept_stream
+                streams[layer.name] = np.ascontiguousarray(_repeat(inputs, net.steps))
                 if keep:
-                    out.streams[layer.name] = _channels_first(kept_stream)
-            value = _combine(layer, spikes, shortcut, bits)
+                    out.streams[layer.name] = _channels_first(streams[layer.name])
+            if layer.spikes:
+                fired, membrane = _neurons(layer, inputs, net.steps, keep)
+                value = _combine(layer, fired, shortcut, bits)
+            else:
+                membrane = _repeat(inputs, net.steps)
             if keep:
                 out.membranes[layer.name] = _channels_first(membrane)
-        live[layer.name] = value
-        out.fired[layer.name] = np.count_nonzero(spikes) / max(1, spikes.size)
-        out.active[layer.name] = np.count_nonzero(value) / max(1, value.size)
-        if keep:
-            out.tensors[layer.name] = _channels_first(
-                np.repeat(value, net.steps, axis=1) if value.shape[1] != net.steps else value
-            )
+        if value is not None:
+            live[layer.name] = value
+            fired = value if fired is None else fired
+            out.fired[layer.name] = np.count_nonzero(fired) / max(1, fired.size)
+            out.active[layer.name] = np.count_nonzero(value) / max(1, value.size)
+            if keep:
+                out.tensors[layer.name] = _channels_first(_repeat(value, net.steps))
         for name in {layer.source, layer.shortcut} & set(live):
             if last_use[name] == index:
                 del live[name]
     raise AssertionError("unreachable: validate() demands a readout")
+
+
+def _repeat(value: Array, steps: int) -> Array:
+    """``value`` at every step: one that is the same at all of them is held once."""
+    return np.repeat(value, steps, axis=1) if value.shape[1] != steps else value
 
 
 def _accumulate(layer: QuantizedLayer, source: Array, largest: int) -> Array:
@@ -166,49 +185,82 @@ def _accumulate(layer: QuantizedLayer, source: Array, largest: int) -> Array:
     return out.reshape(n, steps, out_h, out_w, weight.shape[1])
 
 
-def _neuron(
-    layer: QuantizedLayer,
-    total: Array,
-    shortcut: Array | None,
-    stream: Array | None,
-    steps: int,
-    kind: type,
-    keep: bool,
-) -> tuple[Array, Array, Array]:
-    """Spikes (bool) and, when kept, H and X, ``[N, T, OH, OW, C]``: H = leak(V) + X, [H >= threshold], reset."""
+def _inputs(
+    layer: QuantizedLayer, total: Array, shortcut: Array | None, stream: Array | None, kind: type
+) -> Array:
+    """X = conv + bias + current where the shortcut spikes + stream, ``[N, T or 1, OH, OW, C]``."""
+    inputs = total.astype(kind)
+    if layer.bias is not None:
+        inputs = inputs + layer.bias.astype(kind)
+    if layer.current is not None and shortcut is not None:
+        inputs = inputs + shortcut.astype(kind) * layer.current.astype(kind)
+    if stream is not None:
+        inputs = inputs + stream.astype(kind)
+    return inputs
+
+
+def _neurons(layer: QuantizedLayer, inputs: Array, steps: int, keep: bool) -> tuple[Array, Array]:
+    """How many of a unit's levels fire, ``[N, T, OH, OW, C]`` (bool if it has one), and H of the last when kept."""
     assert layer.threshold is not None
-    n, source_steps, height, width, channels = total.shape
-    threshold = layer.threshold.astype(kind)
-    bias = np.zeros(channels, kind) if layer.bias is None else layer.bias.astype(kind)
+    driven = np.maximum(inputs, 0) if layer.rectify else inputs
+    fired, membrane = _spike(layer, driven, layer.threshold, steps, keep)
+    if layer.levels is None:
+        return fired, membrane
+    count = fired.astype(np.uint8)
+    for threshold in layer.levels:
+        fired, membrane = _spike(layer, driven, threshold, steps, keep)
+        count += fired
+    return count, membrane
+
+
+def _spike(
+    layer: QuantizedLayer, driven: Array, thresholds: IntArray, steps: int, keep: bool
+) -> tuple[Array, Array]:
+    """Spikes (bool) and, when kept, H: H = leak(V) + X, [H >= threshold], reset."""
+    n, source_steps, height, width, channels = driven.shape
+    threshold = thresholds.astype(driven.dtype)
     spikes = np.empty((n, steps, height, width, channels), dtype=bool)
-    kept = np.empty((n, steps, height, width, channels) if keep else 0, dtype=kind)
-    inputs = np.empty((n, steps, height, width, channels) if layer.keeps_stream else 0, dtype=kind)
-    membrane = np.zeros((n, height, width, channels), dtype=kind)
-    drive = np.empty_like(membrane)
+    kept = np.empty((n, steps, height, width, channels) if keep else 0, dtype=driven.dtype)
+    membrane = np.zeros((n, height, width, channels), dtype=driven.dtype)
     for t in range(steps):
-        if t < source_steps:  # a static source drives every step alike
-            drive = total[:, t].astype(kind) + bias
-        charge = drive
-        if layer.current is not None and shortcut is not None:
-            gate = shortcut[:, min(t, shortcut.shape[1] - 1)]
-            charge = drive + gate.astype(kind) * layer.current.astype(kind)
-        if stream is not None:
-            charge = charge + stream[:, t]
-        if layer.keeps_stream:
-            inputs[:, t] = charge
-        leaked = membrane
-        for shift in layer.leak_shifts:
-            leaked = leaked - (membrane >> shift)
-        membrane = leaked + charge
+        membrane = _leak(layer, membrane) + driven[:, min(t, source_steps - 1)]
         if keep:
             kept[:, t] = membrane
         fired = np.greater_equal(membrane, threshold, out=spikes[:, t])
-        membrane = membrane - fired * threshold if layer.reset == "soft" else membrane * ~fired
-    return spikes, kept, inputs
+        if layer.reset == "hard":
+            membrane = membrane * ~fired
+        elif layer.reset == "soft":
+            membrane = membrane - fired * threshold
+    return spikes, kept
+
+
+def _leak(layer: QuantizedLayer, membrane: Array) -> Array:
+    """leak(V) before the next input."""
+    if layer.stateless:
+        return np.zeros_like(membrane)
+    if layer.leak_factor is not None:
+        factor, bits = layer.leak_factor
+        return ((membrane.astype(np.int64) * factor) >> bits).astype(membrane.dtype)
+    leaked = membrane
+    for shift in layer.leak_shifts:
+        leaked = leaked - (membrane >> shift)
+    return leaked
+
+
+def _stream_tensor(layer: QuantizedLayer, stream: Array) -> Array:
+    """stream >> shift, in ``bits`` bits; raises NetworkError where it does not fit."""
+    values = stream >> layer.shift
+    limit = 1 << (layer.bits - 1)
+    if values.size and not -limit <= int(values.min()) <= int(values.max()) < limit:
+        raise NetworkError(
+            f"layer {layer.name!r}: the stream of {layer.source!r} leaves {layer.bits} bits "
+            f"({values.min()} to {values.max()}); use more bits or a larger shift"
+        )
+    return values.astype(np.int16 if layer.bits <= 16 else np.int32)
 
 
 def _combine(layer: QuantizedLayer, spikes: Array, shortcut: Array | None, kind: type) -> Array:
-    """g(A, S), SEW paper, table 1."""
+    """g(A, S), SEW paper, table 1; A may count (MLF units)."""
     if layer.combine == "pass" or shortcut is None:
         return spikes.astype(kind)
     if layer.combine == "add":
@@ -221,20 +273,20 @@ def _combine(layer: QuantizedLayer, spikes: Array, shortcut: Array | None, kind:
     return (spikes | set_bits).astype(kind)
 
 
-def _maxpool(layer: QuantizedLayer, source: Array) -> Array:
-    """Maximum over the window, zero padding, ``[N, T, OH, OW, C]``."""
+def _pool(layer: QuantizedLayer, source: Array, kind: type) -> Array:
+    """Maximum (maxpool) or sum over the window of each channel, zero padding, ``[N, T, OH, OW, C]``."""
     _, _, height, width, _ = source.shape
     kh, kw = layer.kernel
     sh, sw = layer.stride
     ph, pw = layer.padding
     out_h, out_w = (height + 2 * ph - kh) // sh + 1, (width + 2 * pw - kw) // sw + 1
-    padded = np.pad(source, ((0, 0), (0, 0), (ph, ph), (pw, pw), (0, 0)))
+    padded = np.pad(source.astype(kind), ((0, 0), (0, 0), (ph, ph), (pw, pw), (0, 0)))
     taps = [
         padded[:, :, y : y + sh * (out_h - 1) + 1 : sh, x : x + sw * (out_w - 1) + 1 : sw]
         for y in range(kh)
         for x in range(kw)
     ]
-    return np.maximum.reduce(taps)
+    return (np.maximum if layer.kind == "maxpool" else np.add).reduce(taps)
 
 
 def _readout(layer: QuantizedLayer, total: Array, steps: int, keep: bool) -> tuple[IntArray, Array]:
@@ -256,8 +308,11 @@ def _channels_first(array: Array) -> Array:
     return np.ascontiguousarray(np.moveaxis(array, -1, 2))
 
 
-def _smallest(largest: int) -> type:
-    return np.uint8 if largest < 1 << 8 else np.uint16 if largest < 1 << 16 else np.uint32
+def _smallest(info: TensorInfo) -> type:
+    """Smallest integer type of a tensor's values."""
+    if info.signed:
+        return np.int8 if info.planes <= 8 else np.int16 if info.planes <= 16 else np.int32
+    return np.uint8 if info.max_value < 1 << 8 else np.uint16 if info.max_value < 1 << 16 else np.uint32
 
 
 def _exact_type(bound: int) -> type:
@@ -275,10 +330,10 @@ def _check_input(net: QuantizedNetwork, x: Array) -> None:
         raise DataError(
             f"network {net.name!r}: input must be {axes} = (N, {', '.join(map(str, shape))}), not {x.shape}"
         )
+    low, high = bits_range(net.input.bits, net.input.signed)
     if x.dtype.kind not in "iub":
-        raise DataError(f"network {net.name!r}: input must be unsigned integers, not {x.dtype}; quantise it first")
-    if x.size and (int(x.min()) < 0 or int(x.max()) >= 1 << net.input.bits):
+        raise DataError(f"network {net.name!r}: input must be integers, not {x.dtype}; quantise it first")
+    if x.size and (int(x.min()) < low or int(x.max()) > high):
         raise DataError(
-            f"network {net.name!r}: input must be 0 to {(1 << net.input.bits) - 1} ({net.input.bits} bits), "
-            f"not {x.min()} to {x.max()}"
+            f"network {net.name!r}: input must be {low} to {high} ({net.input.bits} bits), not {x.min()} to {x.max()}"
         )

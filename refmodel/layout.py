@@ -99,6 +99,7 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
     addr, dim, tag = config.spike_addr_bits, config.dim_bits, config.tag_bits
     kernel = config.kernel_bits
     planes = (config.max_planes - 1).bit_length()
+    source_planes = (config.most_source_planes - 1).bit_length()
     steps = max(1, (config.time_lanes - 1).bit_length())
     groups = max(1, (-(-config.result_depth // config.output_lanes) - 1).bit_length())
     stream = config.stream_addr_bits
@@ -108,7 +109,16 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
         ("stream_step", stream),  # from a tile's last slot to the next tile's first
         ("reads_stream", 1),
         ("keeps_stream", 1),
+        ("extract", 1),  # a neuron's spike is a bit of its input: the stream as a tensor
+        ("extract_bit", max(1, (config.stream_width - 1).bit_length())),
     )
+    options: list[tuple[str, int]] = []
+    if config.leak_bits:
+        options += [("leak_factor", config.leak_bits + 1), ("leak_multiply", 1)]
+    if config.rectify:
+        options += [("rectify", 1)]
+    if config.signed_sources:
+        options += [("top_tag", tag)]  # tag of a top bit-plane's first word: negated weights
     return _fields(
         ("src", addr),  # window origin of tile 0: top plane, chunk 0, padding included
         ("words_last", tag),  # channel words a tap
@@ -129,7 +139,7 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
         ("in_y", dim),
         ("out_x_last", dim),
         ("out_y_last", dim),
-        ("planes_last", max(1, planes)),
+        ("planes_last", max(1, source_planes)),
         ("chunks_last", config.chunk_bits),
         ("shared_taps", 1),  # every tap uses the same weights
         ("dst", addr),
@@ -145,11 +155,15 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
         ("combine", 2),
         ("use_current", 1),
         ("readout", 1),
+        ("discard", 1),  # nothing is written
         ("soft_reset", 1),
+        ("no_reset", 1),
+        ("stateless", 1),  # every step starts with an empty membrane
         ("leak_a", 3),  # 0: no term
         ("leak_b", 3),
         ("last_step", steps),  # last valid step of the last chunk
         ("result_group", groups),
+        *options,
         *(streams if config.stream_width else ()),
     )
 

@@ -16,18 +16,17 @@ import os
 import re
 import struct
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .description import RECORDS, Arrays
 from .errors import ModelFileError, NetworkError
 from .legality import validate
-from .network import ConvLayer, InputSpec, MaxPoolLayer, Network, Neuron, ReadoutLayer
-from .quantized import QuantizedInput, QuantizedLayer, QuantizedNetwork
+from .network import Network
+from .quantized import QuantizedNetwork
 
 FORMAT = "skipspike-model"
 VERSION = 1
@@ -87,7 +86,7 @@ def dumps(net: Network | QuantizedNetwork) -> bytes:
     if isinstance(net, QuantizedNetwork):
         validate(net)
     arrays: Arrays = {}
-    codec = _RECORDS["quantized" if isinstance(net, QuantizedNetwork) else "float"]
+    codec = RECORDS["quantized" if isinstance(net, QuantizedNetwork) else "float"]
     description = {"network": codec.encode(net, arrays, "")}
     try:
         header = json.dumps(
@@ -157,7 +156,7 @@ def _parse(data: bytes) -> Network | QuantizedNetwork:
     kind = description.get("type") if isinstance(description, dict) else None
     if len(header) != 3 or kind not in ("float", "quantized"):
         raise ModelFileError("header describes no float or quantized network")
-    net: Network | QuantizedNetwork = _RECORDS[kind].decode(description, arrays, "network")
+    net: Network | QuantizedNetwork = RECORDS[kind].decode(description, arrays, "network")
     if arrays:
         raise ModelFileError(f"arrays that the description does not use: {', '.join(sorted(arrays))}")
     if isinstance(net, QuantizedNetwork):
@@ -195,142 +194,3 @@ def _from_npy(member: str, data: bytes) -> NDArray[Any]:
     if len(data) - start != expected:
         raise ModelFileError(f"member {member!r} holds {len(data) - start} bytes, but its shape needs {expected}")
     return np.frombuffer(data, dtype=np.dtype(dtype), offset=start).reshape(shape).copy()
-
-
-# The description: every dataclass is {"type": ..., its fields}, every array {"array": member name}.
-
-Arrays = dict[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class _Codec:
-    """encode(value, arrays, path) and decode(json, arrays, path); ``path`` names the place in errors and members."""
-
-    encode: Callable[[Any, Arrays, str], Any]
-    decode: Callable[[Any, Arrays, str], Any]
-
-
-def _plain(convert: Callable[[Any], Any], what: str, fine: Callable[[Any], bool]) -> _Codec:
-    def decode(value: Any, arrays: Arrays, path: str) -> Any:
-        if not fine(value):
-            raise ModelFileError(f"{path} must be {what}, not {str(value)[:40]!r}")
-        return convert(value)
-
-    return _Codec(lambda value, arrays, path: convert(value), decode)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e308
-
-
-_INTEGER = _plain(int, "an integer", lambda v: isinstance(v, int) and not isinstance(v, bool) and abs(v) < 1 << 31)
-_NUMBER = _plain(float, "a finite number", _is_number)
-_FLAG = _plain(bool, "true or false", lambda v: isinstance(v, bool))
-_TEXT = _plain(str, "a string", lambda v: isinstance(v, str))
-_META = _plain(dict, "an object", lambda v: isinstance(v, dict))
-
-
-def _tuple(item: _Codec, length: int | None = None) -> _Codec:
-    def decode(value: Any, arrays: Arrays, path: str) -> Any:
-        if not isinstance(value, list) or length not in (None, len(value)):
-            raise ModelFileError(f"{path} must be a list{'' if length is None else f' of {length}'}")
-        return tuple(item.decode(entry, arrays, f"{path}.{index}") for index, entry in enumerate(value))
-
-    def encode(value: Any, arrays: Arrays, path: str) -> Any:
-        return [item.encode(entry, arrays, f"{path}.{index}") for index, entry in enumerate(value)]
-
-    return _Codec(encode, decode)
-
-
-def _optional(item: _Codec) -> _Codec:
-    return _Codec(
-        lambda value, arrays, path: None if value is None else item.encode(value, arrays, path),
-        lambda value, arrays, path: None if value is None else item.decode(value, arrays, path),
-    )
-
-
-def _array(kind: type) -> _Codec:
-    """Floats as float64; integers in the smallest type that holds them, int64 again when loaded."""
-
-    def encode(value: Any, arrays: Arrays, path: str) -> Any:
-        stored = "<f8"
-        if kind is np.int64:
-            low, high = int(value.min()), int(value.max())
-            stored = next(t for t in ("|i1", "<i2", "<i4", "<i8") if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
-        member = path.lstrip(".")
-        arrays[member] = np.asarray(value, dtype=stored)
-        return {"array": member}
-
-    def decode(value: Any, arrays: Arrays, path: str) -> Any:
-        member = value.get("array") if isinstance(value, dict) and len(value) == 1 else None
-        if not isinstance(member, str) or member not in arrays:
-            raise ModelFileError(f"{path} names array {str(member)[:40]!r}, which is missing from the file")
-        array = arrays.pop(member)
-        if array.dtype.kind != ("i" if kind is np.int64 else "f"):
-            raise ModelFileError(f"array {member!r} has dtype {array.dtype}, but {path} needs {np.dtype(kind).name}")
-        return array.astype(kind)
-
-    return _Codec(encode, decode)
-
-
-def _record(kind: type, name: str, /, **fields: _Codec) -> _Codec:
-    def encode(value: Any, arrays: Arrays, path: str) -> Any:
-        out = {key: codec.encode(getattr(value, key), arrays, f"{path}.{key}") for key, codec in fields.items()}
-        return {"type": name, **out}
-
-    def decode(value: Any, arrays: Arrays, path: str) -> Any:
-        if not isinstance(value, dict) or set(value) != {"type", *fields} or value["type"] != name:
-            raise ModelFileError(f"{path} must be a {name} with fields {', '.join(fields)}")
-        return kind(**{key: codec.decode(value[key], arrays, f"{path}.{key}") for key, codec in fields.items()})
-
-    return _Codec(encode, decode)
-
-
-def _union(**kinds: _Codec) -> _Codec:
-    """A record of several types, told apart by "type"."""
-    types = {"conv": ConvLayer, "maxpool": MaxPoolLayer, "readout": ReadoutLayer}
-
-    def encode(value: Any, arrays: Arrays, path: str) -> Any:
-        return next(kinds[name] for name, kind in types.items() if isinstance(value, kind)).encode(value, arrays, path)
-
-    def decode(value: Any, arrays: Arrays, path: str) -> Any:
-        name = value.get("type") if isinstance(value, dict) else None
-        if not isinstance(name, str) or name not in kinds:
-            raise ModelFileError(f"{path} must be one of {', '.join(kinds)}, not {str(name)[:40]!r}")
-        return kinds[name].decode(value, arrays, path)
-
-    return _Codec(encode, decode)
-
-
-_PAIR = _tuple(_INTEGER, 2)
-_FLOATS, _INTEGERS = _array(np.float64), _array(np.int64)
-_INPUT = {"shape": _tuple(_INTEGER, 3), "bits": _INTEGER, "static": _FLAG, "scale": _NUMBER}
-_NETWORK = {"name": _TEXT, "steps": _INTEGER, "family": _TEXT, "meta": _META}
-_NEURON = _record(
-    Neuron, "neuron", kind=_TEXT, threshold=_NUMBER, tau=_NUMBER, decay_input=_FLAG, reset=_TEXT,
-    v_reset=_NUMBER, fire=_TEXT,
-)  # fmt: skip
-_CONV = _record(
-    ConvLayer, "conv", name=_TEXT, source=_TEXT, weight=_FLOATS, bias=_optional(_FLOATS), stride=_PAIR, padding=_PAIR,
-    neuron=_NEURON, shortcut=_optional(_TEXT), combine=_TEXT, current=_optional(_NUMBER),
-)  # fmt: skip
-_MAXPOOL = _record(MaxPoolLayer, "maxpool", name=_TEXT, source=_TEXT, kernel=_PAIR, stride=_PAIR, padding=_PAIR)
-_READOUT = _record(
-    ReadoutLayer, "readout", name=_TEXT, source=_TEXT, weight=_FLOATS, bias=_optional(_FLOATS), pool=_TEXT
-)
-_QUANTIZED_LAYER = _record(
-    QuantizedLayer, "layer", name=_TEXT, kind=_TEXT, source=_TEXT, weight=_optional(_INTEGERS), kernel=_PAIR,
-    stride=_PAIR, padding=_PAIR, bias=_optional(_INTEGERS), threshold=_optional(_INTEGERS),
-    leak_shifts=_tuple(_INTEGER), reset=_TEXT, shortcut=_optional(_TEXT), combine=_TEXT,
-    current=_optional(_INTEGERS), stream=_optional(_TEXT), keeps_stream=_FLAG, scale=_optional(_FLOATS),
-)  # fmt: skip
-_RECORDS = {
-    "float": _record(
-        Network, "float", **_NETWORK, input=_record(InputSpec, "input", **_INPUT),
-        layers=_tuple(_union(conv=_CONV, maxpool=_MAXPOOL, readout=_READOUT)),
-    ),
-    "quantized": _record(
-        QuantizedNetwork, "quantized", **_NETWORK, weight_bits=_INTEGER,
-        input=_record(QuantizedInput, "input", **_INPUT), layers=_tuple(_QUANTIZED_LAYER),
-    ),
-}  # fmt: skip

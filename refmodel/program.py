@@ -19,7 +19,7 @@ from .buffers import Buffer
 from .config import CoreConfig
 from .errors import DataError
 from .layout import descriptor_words
-from .quantized import INPUT, QuantizedLayer, QuantizedNetwork, TensorInfo
+from .quantized import INPUT, QuantizedLayer, QuantizedNetwork, TensorInfo, bits_range
 from .streams import StreamBuffer
 
 
@@ -37,25 +37,42 @@ class Op:
     sc_planes: int
     out_planes: int
     weights: int  # weight words an event lane and slab
+    discard: bool  # no tensor is written
+    top_tag: int  # tag of the first word of a signed source's top plane
 
     @property
     def pool(self) -> bool:
-        return self.layer.kind == "maxpool"
+        """Channel by channel: a slab reads the words of its own group only."""
+        return self.layer.kind == "window"
+
+    @property
+    def extracts(self) -> bool:
+        """A membrane stream becomes a tensor, one bit-plane a slab; nothing is scanned."""
+        return self.layer.kind == "stream"
+
+    @property
+    def writes(self) -> int:
+        """Planes that a slab writes."""
+        return 0 if self.discard or self.layer.kind == "readout" else 1 if self.extracts else self.out_planes
 
 
 @dataclass(frozen=True)
 class Slab:
-    """One op x output group: its descriptor, and where it rests."""
+    """One op x output group (x bit-plane, where a stream becomes a tensor): its descriptor, and where it rests."""
 
     op: Op
     group: int
     address: int
     descriptor: dict[str, int]
+    plane: int = 0
 
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled network for one core configuration."""
+    """A compiled network for one core configuration.
+
+    ``original`` is what was compiled, ``network`` the same lowered (:mod:`refmodel.lowering`): what the core runs.
+    """
 
     config: CoreConfig
     network: QuantizedNetwork
@@ -65,6 +82,7 @@ class Program:
     streams: dict[str, StreamBuffer]
     image: tuple[int, ...]
     chunks: int
+    original: QuantizedNetwork
 
     @property
     def classes(self) -> int:
@@ -94,16 +112,17 @@ class Program:
     def input_words(self, x: NDArray[np.integer]) -> tuple[NDArray[np.int64], list[int]]:
         """Spike-memory addresses and words of one input.
 
-        ``x``: unsigned integers, ``[C, H, W]`` for a static input, else ``[T, C, H, W]``.
+        ``x``: integers, ``[C, H, W]`` for a static input, else ``[T, C, H, W]``.
         Raises DataError for a wrong shape or a value out of range.
         """
         net, config = self.network, self.config
         expected = net.input.shape if net.input.static else (net.steps, *net.input.shape)
         if tuple(x.shape) != tuple(expected):
             raise DataError(f"network '{net.name}' takes an input of shape {tuple(expected)}, not {tuple(x.shape)}")
-        if x.size and (int(x.min()) < 0 or int(x.max()) >= 1 << net.input.bits):
+        low, high = bits_range(net.input.bits, net.input.signed)
+        if x.size and (int(x.min()) < low or int(x.max()) > high):
             raise DataError(
-                f"network '{net.name}' takes inputs of 0 to {(1 << net.input.bits) - 1}, "
+                f"network '{net.name}' takes inputs of {low} to {high}, "
                 f"not {int(x.min())} to {int(x.max())}; scale the data to {net.input.bits} bits"
             )
         steps = np.broadcast_to(x, (net.steps, *net.input.shape)) if net.input.static else x

@@ -1,57 +1,43 @@
 """The quantiser: a float :class:`Network` to the :class:`QuantizedNetwork` that the hardware runs.
 
-Per output channel c a scale s_c = max|w_c| / (2^(bits-1) - 1); weights, bias, current and threshold
-are divided by it.  The neuron's coordinates are changed so that one leak form and a reset to zero
-remain (docs of :func:`_fold_neuron`).
+Per output channel c a scale s_c = max|w_c| / (2^(bits-1) - 1); weights, bias, current and thresholds
+are divided by it.  Layers that a membrane stream connects share their scales.  The neuron's
+coordinates are changed so that one leak form and a reset to zero remain
+(:func:`refmodel.quantize_layers.fold_neuron`).
 """
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
+import math
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .bounds import LayerBounds, bits_needed, layer_bounds
 from .errors import NetworkError
+from .layer_checks import MAX_STREAM_BITS
+from .layers import ConvLayer, FloatArray, PoolLayer, ReadoutLayer, StreamLayer
+from .leaks import LEAK_TOLERANCE, Leak, LeakForm, choose_leak, leak_factor, leak_shifts
 from .legality import validate
-from .network import ConvLayer, FloatArray, MaxPoolLayer, Network, Neuron, ReadoutLayer
+from .network import Network
+from .quantize_layers import Source, conv_drive, integer_threshold, make_conv, make_readout, readout_drive
+from .quantize_report import LayerReport, report
 from .quantized import (
     INPUT,
-    LEAK_SHIFTS,
-    MAX_LEAK_TERMS,
+    MAX_LEAK_BITS,
     IntArray,
     QuantizedInput,
     QuantizedLayer,
     QuantizedNetwork,
     TensorInfo,
+    bits_range,
 )
+from .scales import ScaleOptions, fit_scales, unlimited_scales
+from .stream_shift import SharedReader, best_shift, stream_spread
 
-#: Largest leak error, |represented - (1 - 1/tau)|, that is accepted without ``allow_leak_error``.
-LEAK_TOLERANCE = 0.02
-
-#: Thresholds this close to an integer (relatively) are that integer: float noise decides no spike.
-TIE = 1e-9
-
-
-@dataclass(frozen=True)
-class _Options:
-    weight_bits: int
-    scale: Literal["max", "unit"]
-    max_sum: int | None
-    max_threshold: int
-
-    @property
-    def largest_weight(self) -> int:
-        return (1 << (self.weight_bits - 1)) - 1
-
-    @property
-    def largest_bias(self) -> float:
-        """Bound of bias / s: 1 less than max_sum, since bias and current are rounded apart and added."""
-        if self.max_sum is None:
-            return 2.0**40
-        return float(self.max_sum) if self.scale == "unit" else max(self.max_sum - 1, 0.5)
+__all__ = [
+    "LEAK_TOLERANCE", "LayerReport", "integer_threshold", "leak_factor", "leak_shifts", "quantize", "report",
+]  # fmt: skip
 
 
 def quantize(
@@ -61,6 +47,9 @@ def quantize(
     scale: Literal["max", "unit"] = "max",
     max_sum: int | None = None,
     max_threshold: int = 1 << 20,
+    max_stream: int | None = None,
+    leak: LeakForm = "auto",
+    leak_bits: int = 8,
     allow_leak_error: bool = False,
 ) -> QuantizedNetwork:
     """Quantise ``net`` to signed weights of ``weight_bits`` bits (symmetric, 2 to 16).
@@ -72,316 +61,215 @@ def quantize(
     max_sum: largest magnitude a synaptic sum (without bias), a bias, a current or bias + current may
         have.  A channel whose provable worst case is more gets a larger scale: fewer effective bits.
     max_threshold: the same for thresholds: bounds the membrane of channels with tiny weights.
-    allow_leak_error: accept leaks that shifts cannot represent to 0.02.
+    max_stream: the same for kept membrane streams, whose worst case is the sum over their chain.
+    leak: ``shifts``: the nearest of V - (V >> a) - (V >> b); ``multiply``: (V * m) >> ``leak_bits``
+        with m = round((1 - 1/tau) 2^leak_bits); ``auto``: shifts within LEAK_TOLERANCE, else the nearer.
+    allow_leak_error: accept a leak that is further than LEAK_TOLERANCE from 1 - 1/tau.
 
-    ``meta`` gains ``leak_error`` {layer: error} and ``rescaled`` {layer: {channel: factor}}.
-    Raises NetworkError.
+    Rules
+    -----
+    - A weight, bias or current is divided by its channel's scale and rounded to nearest even.
+    - A threshold (each level of an MLF unit) is the smallest integer H that fires.
+    - Convolutions connected by a membrane stream, one keeping and one adding it, share a scale per
+      channel: the largest that one of them needs.
+    - A stream's tensor has the bits of its proven worst case, of which the lowest may be dropped: all
+      beyond ``max_bits``, or without it what costs its readers least (:mod:`refmodel.stream_shift`; none
+      with scale ``unit``).  What that takes away on average is given back by the readers' biases, where
+      no padding is in the way.  The readers' weights are multiplied by the stream's scale, per input
+      channel, before they get their own.
+    - Sum and average pools are sums; the average's 1/n and the input's scale go into the readers' weights.
+    - The readout's classes share one scale; means over T and pixels become sums.
+
+    ``meta`` gains ``leak_error`` {layer: error} and ``rescaled`` {layer: {channel: factor}}, the factor
+    by which limits enlarged a scale.  Raises NetworkError.
     """
+    where = f"network {net.name!r}"
     if not 2 <= weight_bits <= 16:
-        raise NetworkError(f"network {net.name!r}: weight_bits must be 2 to 16, not {weight_bits!r}")
+        raise NetworkError(f"{where}: weight_bits must be 2 to 16, not {weight_bits!r}")
     if scale not in ("max", "unit"):
-        raise NetworkError(f"network {net.name!r}: scale must be 'max' or 'unit', not {scale!r}")
-    if max_sum is not None and max_sum < 1:
-        raise NetworkError(f"network {net.name!r}: max_sum must be at least 1, not {max_sum!r}")
-    if max_threshold < 1:
-        raise NetworkError(f"network {net.name!r}: max_threshold must be at least 1, not {max_threshold!r}")
-    options = _Options(weight_bits, scale, max_sum, max_threshold)
-    infos = net.tensors()
+        raise NetworkError(f"{where}: scale must be 'max' or 'unit', not {scale!r}")
+    for option, value in (("max_sum", max_sum), ("max_threshold", max_threshold), ("max_stream", max_stream)):
+        if value is not None and value < 1:
+            raise NetworkError(f"{where}: {option} must be at least 1, not {value!r}")
+    if leak not in ("auto", "shifts", "multiply"):
+        raise NetworkError(f"{where}: leak must be 'auto', 'shifts' or 'multiply', not {leak!r}")
+    if not 1 <= leak_bits <= MAX_LEAK_BITS:
+        raise NetworkError(f"{where}: leak_bits must be 1 to {MAX_LEAK_BITS}, not {leak_bits!r}")
+    leaks: dict[str, Leak] = {}
     leak_error: dict[str, object] = {}
-    rescaled: dict[str, object] = {}
-    layers: list[QuantizedLayer] = []
     for layer in net.layers:
-        if isinstance(layer, MaxPoolLayer):
-            layers.append(
-                QuantizedLayer(layer.name, "maxpool", layer.source, None, layer.kernel, layer.stride, layer.padding)
-            )
-            continue
-        source_scale = net.input.scale if layer.source == INPUT else 1.0
-        if isinstance(layer, ReadoutLayer):
-            made, factors = _readout(layer, infos[layer.source], source_scale, net.steps, options)
-        else:
-            shifts, error = leak_shifts(layer.neuron)
+        if isinstance(layer, ConvLayer) and layer.neuron is not None:
+            leaks[layer.name], error = choose_leak(layer.name, layer.neuron, leak, leak_bits, allow_leak_error)
             if error > 0:
                 leak_error[layer.name] = error
-            if error > LEAK_TOLERANCE and not allow_leak_error:
-                raise NetworkError(
-                    f"layer {layer.name!r}: tau={layer.neuron.tau} needs a leak of {1 - 1 / layer.neuron.tau:.4f}, "
-                    f"but shifts give {leak_factor(shifts):.4f}, {error:.4f} off (at most {LEAK_TOLERANCE}); "
-                    "choose another tau or pass allow_leak_error=True"
-                )
-            made, factors = _conv(layer, infos[layer.source], source_scale, shifts, options)
-        layers.append(made)
-        if factors:
-            rescaled[layer.name] = factors
+    converter = _Converter(net, ScaleOptions(weight_bits, scale, max_sum, max_threshold, max_stream), leaks)
+    layers = tuple(converter.convert(layer.name) for layer in net.layers)
     spec = net.input
     result = QuantizedNetwork(
         name=net.name,
         steps=net.steps,
-        input=QuantizedInput(spec.shape, spec.bits, spec.static, spec.scale),
-        layers=tuple(layers),
+        input=QuantizedInput(spec.shape, spec.bits, spec.static, spec.scale, spec.signed),
+        layers=layers,
         weight_bits=weight_bits,
         family=net.family,
-        meta={**net.meta, "leak_error": leak_error, "rescaled": rescaled},
+        meta={**net.meta, "leak_error": leak_error, "rescaled": converter.rescaled},
     )
     validate(result)
     return result
 
 
-def leak_factor(shifts: tuple[int, ...]) -> float:
-    """1 - sum of 2^-a: what leak(V) = V - sum(V >> a) multiplies V by, before rounding."""
-    return 1.0 - sum(2.0**-shift for shift in shifts)
+class _Converter:
+    """Makes integer layers, each when it is first needed: readers of a stream's tensor need that stream's scale."""
 
+    def __init__(self, net: Network, options: ScaleOptions, leaks: dict[str, Leak]) -> None:
+        self.net, self.options, self.leaks = net, options, leaks
+        self.rescaled: dict[str, object] = {}
+        self._floats = {layer.name: layer for layer in net.layers}
+        self._infos = net.tensors()
+        self._groups = _stream_groups(net)
+        self._units: dict[str, FloatArray] = {}
+        self._pending: set[str] = set()
+        self._made: dict[str, QuantizedLayer] = {}
+        self._bounds: dict[str, LayerBounds] = {}
 
-def leak_shifts(neuron: Neuron) -> tuple[tuple[int, ...], float]:
-    """The shifts nearest to the neuron's leak 1 - 1/tau (fewest terms first) and the error that remains."""
-    if neuron.kind == "if":
-        return (), 0.0
-    choices = [
-        shifts
-        for terms in range(MAX_LEAK_TERMS + 1)
-        for shifts in itertools.combinations_with_replacement(LEAK_SHIFTS, terms)
-    ]
-    wanted = 1.0 - 1.0 / neuron.tau
-    errors = [round(abs(leak_factor(shifts) - wanted), 12) for shifts in choices]
-    best = int(np.argmin(errors))
-    return choices[best], errors[best]
+    def convert(self, name: str) -> QuantizedLayer:
+        """The integer layer of that name."""
+        if name not in self._made:
+            layer = self._floats[name]
+            if isinstance(layer, ConvLayer):
+                self._made[name] = self._conv(layer, self._scales(layer))
+            elif isinstance(layer, ReadoutLayer):
+                self._made[name] = self._readout(layer)
+            elif isinstance(layer, StreamLayer):
+                self._made[name] = self._stream(layer)
+            else:
+                kind = "maxpool" if layer.kind == "max" else "sumpool"
+                self._made[name] = QuantizedLayer(
+                    name, kind, layer.source, None, layer.kernel, layer.stride, layer.padding
+                )
+        return self._made[name]
 
+    def _source(self, name: str) -> Source:
+        """The tensor that a weighted layer reads."""
+        info = self._infos[name]
+        channels = info.shape[0]
+        factor, offset = np.ones(channels), np.zeros(channels)
+        layer = self._floats.get(name)
+        if name == INPUT:
+            factor = factor * self.net.input.scale
+        elif isinstance(layer, PoolLayer):
+            factor = self._source(layer.source).factor if layer.source == INPUT else factor
+            factor = factor / (math.prod(layer.kernel) if layer.kind == "average" else 1)
+        elif isinstance(layer, StreamLayer):
+            made, kept = self.convert(name), self._floats[layer.source]
+            assert isinstance(kept, ConvLayer)
+            low, high = bits_range(made.bits, True)
+            info = TensorInfo(info.shape, high, low)
+            factor = self._scales(kept) * (1 << made.shift)
+            if self.options.scale == "max":
+                offset = self._scales(kept) * ((1 << made.shift) - 1) / 2
+        return Source(info, factor, offset)
 
-def _fold_neuron(neuron: Neuron) -> tuple[float, float]:
-    """Threshold and gain of the membrane V' = gain * (V - v_reset) in float units.
+    def _conv(self, layer: ConvLayer, units: FloatArray) -> QuantizedLayer:
+        return make_conv(layer, self._source(layer.source), units, self.leaks.get(layer.name, Leak()))
 
-    Shifting by v_reset makes reset and start 0; IF, and LIF's leak towards v_reset, keep their form.
-    decay_input: H = V + (X - V)/tau becomes H' = V'(1 - 1/tau) + X with V' = tau * V.
-    """
-    gain = neuron.tau if neuron.kind == "lif" and neuron.decay_input else 1.0
-    return (neuron.threshold - neuron.v_reset) * gain, gain
+    def _scales(self, layer: ConvLayer) -> FloatArray:
+        """The scales of a convolution's channels; those of all layers that share them are found together."""
+        group = self._groups[layer.name]
+        if layer.name not in self._units:
+            if group[0].name in self._pending:
+                raise NetworkError(
+                    f"layer {layer.name!r}: its scale depends on itself, since a layer that shares it "
+                    f"({', '.join(repr(member.name) for member in group)}) reads a stream's tensor that it takes part "
+                    "in; project the stream with a layer that keeps one of its own"
+                )
+            self._pending.add(group[0].name)
+            drives = [conv_drive(member, self._source(member.source), self.options) for member in group]
+            keeps = any(member.keeps_stream for member in group)
+            units, factors = fit_scales(drives, self.options, (lambda u: self._reach(group, u)) if keeps else None)
+            for member in group:
+                self._units[member.name] = units
+                enlarged = {str(channel): float(factors[channel]) for channel in np.flatnonzero(factors > 1)}
+                if enlarged:
+                    self.rescaled[member.name] = enlarged
+            self._pending.remove(group[0].name)
+        return self._units[layer.name]
 
+    def _kept_bounds(self, group: tuple[ConvLayer, ...], units: FloatArray) -> dict[str, LayerBounds]:
+        """Bounds of the layers of ``group`` with the scales ``units``."""
+        bounds: dict[str, LayerBounds] = {}
+        for member in group:
+            source = self._source(member.source).info
+            before = bounds[member.stream] if member.stream else None
+            bounds[member.name] = layer_bounds(self._conv(member, units), source, self.net.steps, 1, before)
+        return bounds
 
-def integer_threshold(ratio: FloatArray, fire: Literal["ge", "gt"]) -> IntArray:
-    """Smallest integer H that fires: ceil(ratio) for H >= ratio, floor(ratio) + 1 for H > ratio."""
-    nearest = np.round(ratio)
-    ratio = np.where(np.abs(ratio - nearest) <= TIE * np.maximum(1.0, np.abs(ratio)), nearest, ratio)
-    return (np.ceil(ratio) if fire == "ge" else np.floor(ratio) + 1).astype(np.int64)
+    def _reach(self, group: tuple[ConvLayer, ...], units: FloatArray) -> IntArray:
+        """Largest magnitude ``[C]`` of the streams that ``group`` keeps."""
+        bounds = self._kept_bounds(group, units)
+        kept = [bounds[member.name] for member in group if member.keeps_stream]
+        return np.max([np.maximum(np.abs(one.input_low), np.abs(one.input_high)) for one in kept], axis=0)
 
-
-def _round(values: FloatArray) -> IntArray:
-    return np.round(values).astype(np.int64)
-
-
-def _conv(
-    layer: ConvLayer, source: TensorInfo, source_scale: float, shifts: tuple[int, ...], options: _Options
-) -> tuple[QuantizedLayer, dict[str, float]]:
-    weight = layer.weight * source_scale
-    channels = weight.shape[0]
-    flat = weight.reshape(channels, -1)
-    bias = np.zeros(channels) if layer.bias is None else layer.bias
-    current = 0.0 if layer.current is None else layer.current
-    threshold, gain = _fold_neuron(layer.neuron)
-    limited = np.stack([np.abs(bias), np.full(channels, abs(current)), np.abs(bias + current)])
-    units, factors = _scales(layer.name, flat, limited, np.full(channels, threshold), source.max_value, options)
-    if options.scale == "unit":
-        _demand_integers(layer.name, (weight, bias, np.array([current])), options)
-    made = QuantizedLayer(
-        name=layer.name,
-        kind="conv",
-        source=layer.source,
-        weight=_round(flat / units[:, None]).reshape(weight.shape),
-        kernel=(weight.shape[2], weight.shape[3]),
-        stride=layer.stride,
-        padding=layer.padding,
-        bias=_round(bias / units),
-        threshold=integer_threshold(threshold / units, layer.neuron.fire),
-        leak_shifts=shifts,
-        reset=layer.neuron.reset,
-        shortcut=layer.shortcut,
-        combine=layer.combine,
-        current=None if layer.current is None else _round(current / units),
-        scale=units / gain,
-    )
-    return made, factors
-
-
-def _readout(
-    layer: ReadoutLayer, source: TensorInfo, source_scale: float, steps: int, options: _Options
-) -> tuple[QuantizedLayer, dict[str, float]]:
-    """One scale for all classes, so that argmax is kept; the means over T and pixels become sums."""
-    _, height, width = source.shape
-    pooled = layer.pool == "global_average"
-    terms = steps * height * width if pooled else steps
-    classes = layer.weight.shape[0]
-    weight = layer.weight * source_scale
-    bias = (np.zeros(classes) if layer.bias is None else layer.bias) * terms
-    # the classes share one scale: one "channel" whose worst case is the worst class
-    units, factors = _shared_scale(layer.name, weight, bias, source.max_value, options)
-    if options.scale == "unit":
-        _demand_integers(layer.name, (weight, bias), options)
-    kernel = (1, 1) if pooled else (height, width)
-    made = QuantizedLayer(
-        name=layer.name,
-        kind="readout",
-        source=layer.source,
-        weight=_round(weight / units).reshape(classes, source.shape[0], *kernel),
-        kernel=kernel,
-        bias=_round(bias / units),
-        scale=np.full(classes, units / terms),
-    )
-    return made, factors
-
-
-def _scales(
-    name: str, flat: FloatArray, limited: FloatArray, threshold: FloatArray, largest: int, options: _Options
-) -> tuple[FloatArray, dict[str, float]]:
-    """Scale of each channel and the factors by which limits enlarged it.
-
-    flat ``[Cout, inputs]`` float weights, limited ``[k, Cout]`` magnitudes that obey max_sum.
-    """
-    peak = np.abs(flat).max(axis=1)
-    units = np.ones(len(flat))
-    if options.scale == "max":
-        # without weights the scale is free: bias and threshold to 12 bits
-        free = np.maximum(limited.max(axis=0), threshold) / 4095
-        units = np.where(peak > 0, peak / options.largest_weight, free)
-        # max|w| may be subnormal: no scale below what keeps the division finite
-        units = np.maximum(units, np.finfo(np.float64).tiny)
-    first = units.copy()
-    needed = np.maximum(threshold / options.max_threshold, limited.max(axis=0) / options.largest_bias)
-    units = np.maximum(units, needed)
-    if options.max_sum is not None:
-        for channel, row in enumerate(flat):
-            units[channel] = _fit_sum(row[None], units[channel], largest, options.max_sum)
-    factors = units / first
-    if options.scale == "unit" and (factors > 1).any():
-        channel = int(np.argmax(factors))
-        raise NetworkError(
-            f"layer {name!r}: channel {channel} exceeds max_sum={options.max_sum} or max_threshold="
-            f"{options.max_threshold} with scale='unit'; raise the limit or use scale='max'"
-        )
-    _demand_kept(name, flat, units, options)
-    return units, {str(channel): float(factors[channel]) for channel in np.flatnonzero(factors > 1)}
-
-
-def _shared_scale(
-    name: str, weight: FloatArray, bias: FloatArray, largest: int, options: _Options
-) -> tuple[float, dict[str, float]]:
-    peak = float(np.abs(weight).max())
-    unit = 1.0
-    if options.scale == "max":
-        unit = max(peak / options.largest_weight if peak > 0 else float(np.abs(bias).max()) / 4095, 1e-300)
-    first = unit
-    unit = max(unit, float(np.abs(bias).max()) / options.largest_bias)
-    if options.max_sum is not None:
-        unit = _fit_sum(weight, unit, largest, options.max_sum)
-    if unit > first and options.scale == "unit":
-        raise NetworkError(
-            f"layer {name!r}: exceeds max_sum={options.max_sum} with scale='unit'; raise it or use scale='max'"
-        )
-    _demand_kept(name, weight.reshape(1, -1), np.array([unit]), options)
-    return unit, {"all": unit / first} if unit > first else {}
-
-
-def _fit_sum(rows: FloatArray, unit: float, largest: int, max_sum: int) -> float:
-    """Enlarge ``unit`` until no row's worst-case sum exceeds ``max_sum``."""
-    while True:
-        whole = _round(rows / unit)
-        worst = largest * int(max(np.maximum(whole, 0).sum(axis=1).max(), np.maximum(-whole, 0).sum(axis=1).max()))
-        if worst <= max_sum:
-            return unit
-        # rounding can put the sum a little above its share, hence the margin
-        unit *= max(worst / max_sum, 1.0) * 1.0005
-
-
-def _demand_kept(name: str, flat: FloatArray, units: FloatArray, options: _Options) -> None:
-    """Refuse limits so tight that a channel would lose all its weights to max_sum."""
-    if options.max_sum is None:
-        return
-    lost = (np.abs(flat).max(axis=1) > 0) & (_round(flat / units[:, None]) == 0).all(axis=1)
-    if lost.any():
-        raise NetworkError(
-            f"layer {name!r}: max_sum={options.max_sum} leaves channel {int(np.argmax(lost))} no weights; "
-            "raise max_sum (a wider accumulator)"
-        )
-
-
-def _demand_integers(name: str, arrays: tuple[FloatArray, ...], options: _Options) -> None:
-    if any(np.abs(array - np.round(array)).max(initial=0) > TIE for array in arrays):
-        raise NetworkError(f"layer {name!r}: scale='unit' needs integer weights, bias and current; use scale='max'")
-    if np.abs(arrays[0]).max() > options.largest_weight:
-        raise NetworkError(
-            f"layer {name!r}: weights reach {np.abs(arrays[0]).max():g}, more than {options.largest_weight} "
-            f"({options.weight_bits} bits); use more weight_bits or scale='max'"
-        )
-
-
-@dataclass(frozen=True)
-class LayerReport:
-    """What quantising one layer cost, in the float network's units.
-
-    weight_error: largest |w - s * w_int|.  threshold_error: largest distance between the float
-    threshold and the value of the integer one (for ``gt`` at most one unit above).
-    soft_reset_error: the same where a soft reset subtracts it at every spike, else 0.
-    leak_error: |represented leak - (1 - 1/tau)|.  rescaled: channels enlarged by max_sum/max_threshold.
-    """
-
-    name: str
-    weight_error: float
-    threshold_error: float
-    soft_reset_error: float
-    leak_error: float
-    rescaled: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.name}: weight error {self.weight_error:.3g}, threshold error {self.threshold_error:.3g}, "
-            f"soft reset error {self.soft_reset_error:.3g}, leak error {self.leak_error:.3g}, "
-            f"{self.rescaled} rescaled"
-        )
-
-
-def report(net: Network, qnet: QuantizedNetwork) -> list[LayerReport]:
-    """Errors of every weighted layer of ``qnet = quantize(net)``, in execution order.  Raises NetworkError."""
-    whole = {layer.name: layer for layer in qnet.layers}
-    factors = qnet.meta.get("rescaled")
-    rescaled = factors if isinstance(factors, dict) else {}
-    rows: list[LayerReport] = []
-    for layer in net.layers:
-        if isinstance(layer, MaxPoolLayer):
-            continue
-        made = whole.get(layer.name)
-        if made is None or made.weight is None or made.scale is None or made.weight.size != layer.weight.size:
-            raise NetworkError(f"layer {layer.name!r}: not in {qnet.name!r}; was it quantised from this network?")
-        source_scale = net.input.scale if layer.source == INPUT else 1.0
-        shape = layer.weight.shape
-        weight_unit = made.scale / source_scale
-        threshold_error = leak_error = 0.0
-        soft = False
-        if isinstance(layer, ConvLayer):
-            threshold, gain = _fold_neuron(layer.neuron)
-            weight_unit = weight_unit * gain
-            threshold_error = _threshold_error(made, threshold / gain)
-            leak_error = abs(leak_factor(made.leak_shifts) - _leak(layer.neuron))
-            soft = layer.neuron.reset == "soft"
-        else:
-            _, height, width = qnet.tensors()[layer.name].shape
-            weight_unit = weight_unit * (qnet.steps * height * width)
-        restored = made.weight.reshape(shape[0], -1) * weight_unit[:, None]
-        rows.append(
-            LayerReport(
-                name=layer.name,
-                weight_error=float(np.abs(layer.weight.reshape(shape[0], -1) - restored).max()),
-                threshold_error=threshold_error,
-                soft_reset_error=threshold_error if soft else 0.0,
-                leak_error=leak_error,
-                rescaled=len(rescaled.get(layer.name, ())),
+    def _stream(self, layer: StreamLayer) -> QuantizedLayer:
+        kept = self._floats[layer.source]
+        assert isinstance(kept, ConvLayer)
+        units = self._scales(kept)
+        if kept.name not in self._bounds:
+            self._bounds.update(self._kept_bounds(self._groups[kept.name], units))
+        bounds = self._bounds[kept.name]
+        bits = max(2, bits_needed(bounds.input_low, bounds.input_high))
+        shift = self._shift(layer, bits) if layer.max_bits is None else max(0, bits - layer.max_bits)
+        if bits - shift > MAX_STREAM_BITS:
+            raise NetworkError(
+                f"layer {layer.name!r}: the stream of {layer.source!r} needs {bits} bits, more than {MAX_STREAM_BITS}; "
+                "give it max_bits or quantise with max_stream"
             )
-        )
-    return rows
+        return QuantizedLayer(layer.name, "stream", layer.source, None, (1, 1), bits=bits - shift, shift=shift)
+
+    def _shift(self, layer: StreamLayer, bits: int) -> int:
+        """Bits to drop from a stream's tensor for the sake of readers whose scales others decide."""
+        if self.options.scale == "unit":
+            return 0
+        readers: list[SharedReader] = []
+        for reader in self.net.layers:
+            if isinstance(reader, ConvLayer) and reader.source == layer.name:
+                group = self._groups[reader.name]
+                others = [one for one in group if not isinstance(self._floats.get(one.source), StreamLayer)]
+                if others:
+                    drives = [conv_drive(one, self._source(one.source), self.options) for one in others]
+                    readers.append(SharedReader(reader.weight, unlimited_scales(drives, self.options)))
+        kept = self._floats[layer.source]
+        assert isinstance(kept, ConvLayer)
+        return best_shift(readers, self._scales(kept), self._spread(kept), bits, self.options.largest_weight)
+
+    def _spread(self, layer: ConvLayer) -> FloatArray:
+        """Estimate of a stream's standard deviation ``[C]``: half of all spikes come, independently."""
+        source = self._floats.get(layer.source)
+        if isinstance(source, StreamLayer):
+            below = self._floats[source.source]
+            assert isinstance(below, ConvLayer)
+            spread = self._spread(below)
+        else:
+            tensor = self._source(layer.source)
+            spread = tensor.factor * (tensor.info.max_value - tensor.info.min_value) / 2
+        before = self._floats[layer.stream] if layer.stream else None
+        return stream_spread(layer.weight, spread, self._spread(before) if isinstance(before, ConvLayer) else None)
+
+    def _readout(self, layer: ReadoutLayer) -> QuantizedLayer:
+        source = self._source(layer.source)
+        drive, weight, bias, terms = readout_drive(layer, source, self.net.steps, self.options)
+        units, factors = fit_scales([drive], self.options)
+        if factors[0] > 1:
+            self.rescaled[layer.name] = {"all": float(factors[0])}
+        return make_readout(layer, source, weight, bias, terms, float(units[0]))
 
 
-def _leak(neuron: Neuron) -> float:
-    return 1.0 if neuron.kind == "if" else 1.0 - 1.0 / neuron.tau
-
-
-def _threshold_error(made: QuantizedLayer, threshold: float) -> float:
-    assert made.threshold is not None and made.scale is not None
-    values: NDArray[np.float64] = made.threshold * made.scale
-    return float(np.abs(values - threshold).max())
+def _stream_groups(net: Network) -> dict[str, tuple[ConvLayer, ...]]:
+    """For each convolution those that share its scales, itself included, in execution order."""
+    members: dict[str, list[ConvLayer]] = {}
+    for layer in net.layers:
+        if isinstance(layer, ConvLayer):
+            group = members[layer.stream] if layer.stream else []
+            group.append(layer)
+            members[layer.name] = group
+    return {name: tuple(group) for name, group in members.items()}

@@ -44,7 +44,7 @@ def scan_items(op: Op, chunks: int) -> ScanItems:
     ky, kx = np.divmod(np.arange(kh * kw), kw)
     y = oy[:, None] * sh - ph + ky  # [tiles, taps]
     x = ox[:, None] * sw - pw + kx
-    inside = (y >= 0) & (y < in_h) & (x >= 0) & (x < in_w)
+    inside = (y >= 0) & (y < in_h) & (x >= 0) & (x < in_w) & (not op.extracts)
     count = np.where(inside, op.words, 1)
     planes = op.source.planes
     columns: list[list[NDArray[Any]]] = [[] for _ in range(10)]
@@ -63,6 +63,7 @@ def scan_items(op: Op, chunks: int) -> ScanItems:
         chunk_axis = np.broadcast_to(np.arange(chunks)[:, None, None], shape)
         plane_axis = np.broadcast_to(np.arange(planes - 1, -1, -1)[None, :, None], shape)
         tag = (0 if op.shared_taps else tap * op.words) + word
+        tag = tag + np.where(plane_axis == planes - 1, op.top_tag, 0)
         row = [
             np.full(shape, tile),
             chunk_axis,

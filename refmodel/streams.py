@@ -32,7 +32,7 @@ class StreamBuffer:
 
 
 def plan_streams(net: QuantizedNetwork, config: CoreConfig) -> dict[str, StreamBuffer]:
-    """Give every kept stream a place, first fit.
+    """Give every kept stream a place.
 
     Raises CompileError when the core has no stream memory, or too small a one.
     """
@@ -43,10 +43,32 @@ def plan_streams(net: QuantizedNetwork, config: CoreConfig) -> dict[str, StreamB
         raise CompileError(
             f"layer '{keeping[0]}': membrane streams need a core with a stream memory; use one with stream_width > 0"
         )
+    plan = _places(net, config)
+    needed = _end(plan)
+    if needed > config.stream_depth:
+        raise CompileError(
+            f"network '{net.name}' needs {needed} words of stream memory, this core has {config.stream_depth}; "
+            "use fewer channels or pixels, or a core with a larger stream_depth"
+        )
+    return plan
+
+
+def stream_words(net: QuantizedNetwork, config: CoreConfig) -> int:
+    """Words of stream memory that a network's streams need on a core of this shape."""
+    return _end(_places(net, config))
+
+
+def _end(plan: dict[str, StreamBuffer]) -> int:
+    return max((buffer.base + buffer.words for buffer in plan.values()), default=0)
+
+
+def _places(net: QuantizedNetwork, config: CoreConfig) -> dict[str, StreamBuffer]:
+    """First fit, in the order of the layers."""
     last = {layer.name: index for index, layer in enumerate(net.layers)}
     for index, layer in enumerate(net.layers):
-        if layer.stream is not None:
-            last[layer.stream] = index
+        for name in (layer.stream, layer.source if layer.kind == "stream" else None):
+            if name is not None:
+                last[name] = index
     infos = net.tensors()
     group_words = chunk_count(net, config) * config.slots_per_chunk
     plan: dict[str, StreamBuffer] = {}
@@ -69,10 +91,4 @@ def plan_streams(net: QuantizedNetwork, config: CoreConfig) -> dict[str, StreamB
                 break
             base = max(base, end)
         plan[layer.name] = StreamBuffer(base, group_words, groups, words)
-    needed = max(buffer.base + buffer.words for buffer in plan.values())
-    if needed > config.stream_depth:
-        raise CompileError(
-            f"network '{net.name}' needs {needed} words of stream memory, this core has {config.stream_depth}; "
-            "use fewer channels or pixels, or a core with a larger stream_depth"
-        )
     return plan

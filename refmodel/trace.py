@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .buffers import Buffer
 from .config import CoreConfig
 from .cycles import OpTiming, RunTiming
 from .golden import GoldenResult
@@ -115,6 +114,7 @@ def run_trace(
     values_op: Op | None = None
     values: list[SlabValues] = []
     idle_of = idle_inputs(program.network)
+    values_plane = 0
     for number, slab in enumerate(program.slabs):
         begin, end = int(timing.start[number][image]), int(timing.end[number][image])
         _put_loads(rows, program.config, slab, loaded_from, begin)
@@ -123,20 +123,19 @@ def run_trace(
             continue
         op = slab.op
         name = op.layer.source
-        if name not in masks_of:
+        if not op.extracts and name not in masks_of:
             assert golden.tensors is not None
             source = golden.tensors[name][image : image + 1]
             masks_of = {name: time_masks(source, config, program.chunks, op.source.planes)}
-        _put_events(rows, config, slab, timing.slabs[number], masks_of[name][0], begin, image)
-        if op is not values_op:
-            idle = idle_of.get(op.layer.name, np.zeros(op.out.shape[0], np.int64))
-            values = slab_values(config, golden, op, program.chunks, image, program.network.steps, idle)
-            values_op = op
-        buffer = program.buffers.get(op.layer.name)
-        slab_timing = timing.slabs[number]
+        masks = None if op.extracts else masks_of[name][0]
+        _put_events(rows, config, slab, timing.slabs[number], masks, begin, image)
+        if op is not values_op or slab.plane != values_plane:
+            values = slab_values(config, golden, op, program, image, idle_of[op.layer.name], slab.plane)
+            values_op, values_plane = op, slab.plane
+        run = _SlabRun(program, slab, timing.slabs[number], values[slab.group], begin, image)
         if op.layer.keeps_stream:
-            _put_stream(rows, config, slab, slab_timing, values[slab.group], begin, image, program)
-        _put_neurons(rows, config, slab, slab_timing, values[slab.group], begin, image, program.chunks, buffer)
+            _put_stream(rows, run)
+        _put_neurons(rows, run)
     rows.put("done", np.array([total - 1]), np.array([1]))
     return rows.words
 
@@ -161,10 +160,22 @@ def _put_loads(rows: _Rows, config: CoreConfig, slab: Slab, previous_start: int,
 
 
 def _put_events(
-    rows: _Rows, config: CoreConfig, slab: Slab, timing: OpTiming, masks: NDArray[np.uint16], begin: int, image: int
+    rows: _Rows,
+    config: CoreConfig,
+    slab: Slab,
+    timing: OpTiming,
+    masks: NDArray[np.uint16] | None,
+    begin: int,
+    image: int,
 ) -> None:
     """Events in the first stage's bundle, one clock after they leave the scanner, and array ops."""
     items = timing.items
+    rows.put("array_op", np.array([begin + BARRIER_TO_BUNDLE]), np.array([int(ArrayOp.CLEAR)]))
+    flags = items.flag[items.flag != Flag.NONE]
+    ops = np.where(flags == Flag.SHIFT, int(ArrayOp.DOUBLE), int(ArrayOp.NEW))
+    rows.put("array_op", begin + timing.barriers[:, image] + BARRIER_TO_BUNDLE, ops)
+    if masks is None:
+        return
     assert timing.pop is not None and timing.pushed is not None
     group = slab.group if slab.op.pool else 0
     word_masks = masks[
@@ -180,30 +191,33 @@ def _put_events(
         rows.put(f"event{k}_valid", clock, np.ones(len(clock), np.int64))
         rows.put(f"event{k}_weight", clock, items.tag[item] * per_word + channel)
         rows.put(f"event{k}_mask", clock, word_masks[item, k, channel])
-    rows.put("array_op", np.array([begin + BARRIER_TO_BUNDLE]), np.array([int(ArrayOp.CLEAR)]))
-    flags = items.flag[items.flag != Flag.NONE]
-    ops = np.where(flags == Flag.SHIFT, int(ArrayOp.DOUBLE), int(ArrayOp.NEW))
-    rows.put("array_op", begin + timing.barriers[:, image] + BARRIER_TO_BUNDLE, ops)
 
 
-def _put_neurons(
-    rows: _Rows,
-    config: CoreConfig,
-    slab: Slab,
-    timing: OpTiming,
-    values: SlabValues,
-    begin: int,
-    image: int,
-    chunks: int,
-    buffer: Buffer | None,
-) -> None:
+@dataclass(frozen=True)
+class _SlabRun:
+    """One slab of one image's run: what it computes and when."""
+
+    program: Program
+    slab: Slab
+    timing: OpTiming
+    values: SlabValues
+    begin: int
+    image: int
+
+    @property
+    def first_slots(self) -> NDArray[np.int64]:
+        """Clock of the first neuron slot of each tile's chunk, ``[tiles * chunks]``."""
+        flags = self.timing.items.flag[self.timing.items.flag != Flag.NONE]
+        drains = self.timing.barriers[flags != Flag.SHIFT][:, self.image]
+        return self.begin + drains + barrier_to_slot(self.program.config)
+
+
+def _put_neurons(rows: _Rows, run: _SlabRun) -> None:
     """Neuron slots, and the write-back of their spikes."""
-    op = slab.op
-    flags = timing.items.flag[timing.items.flag != Flag.NONE]
-    drains = timing.barriers[flags != Flag.SHIFT][:, image]  # [tiles * chunks]
-    first = begin + drains + barrier_to_slot(config)
+    program, slab, values = run.program, run.slab, run.values
+    config, op, first = program.config, slab.op, run.first_slots
     units, slots, steps = config.neuron_units, config.slots_per_step, config.time_lanes
-    shape = (len(drains), steps, slots, units)  # slot order: step, then index
+    shape = (len(first), steps, slots, units)  # slot order: step, then index
     clock = (first[:, None] + np.arange(steps * slots) + SLOT_TO_SPIKE).reshape(-1)
     rows.put("neuron_valid", clock, np.ones(len(clock), np.int64))
     spike = values.spike.reshape(shape).reshape(-1, units).astype(np.int64)
@@ -211,42 +225,32 @@ def _put_neurons(
     for u in range(units):
         rows.put(f"neuron{u}_spike", clock, spike[:, u])
         rows.put(f"neuron{u}_membrane", clock, membrane[:, u])
-    if values.written is None or buffer is None:
+    if values.written is None:
         return
-    planes = op.out_planes
+    buffer, planes = program.buffers[op.layer.name], op.writes
     write = first + steps * slots - 1 + SLOT_TO_WRITEBACK + 1
     clock = (write[:, None] + np.arange(planes)).reshape(-1)
-    tile, chunk = np.divmod(np.arange(len(drains)), chunks)
+    tile, chunk = np.divmod(np.arange(len(first)), program.chunks)
     base = buffer.base + slab.group + tile * buffer.groups + chunk * buffer.chunk_step
-    address = (base[:, None] + np.arange(planes) * buffer.plane_step).reshape(-1)
+    address = (base[:, None] + (slab.plane + np.arange(planes)) * buffer.plane_step).reshape(-1)
     rows.put("write_valid", clock, np.ones(len(clock), np.int64))
     rows.put("write_addr", clock, address)
     rows.put_wide("write_data", clock, values.written.reshape(len(clock), config.spike_width))
 
 
-def _put_stream(
-    rows: _Rows,
-    config: CoreConfig,
-    slab: Slab,
-    timing: OpTiming,
-    values: SlabValues,
-    begin: int,
-    image: int,
-    program: Program,
-) -> None:
+def _put_stream(rows: _Rows, run: _SlabRun) -> None:
     """The kept membrane stream, written slot by slot."""
-    assert values.stream is not None
-    buffer = program.streams[slab.op.layer.name]
-    flags = timing.items.flag[timing.items.flag != Flag.NONE]
-    drains = timing.barriers[flags != Flag.SHIFT][:, image]
+    assert run.values.stream is not None
+    program, config = run.program, run.program.config
+    buffer, first = program.streams[run.slab.op.layer.name], run.first_slots
     slots = config.slots_per_chunk
-    clock = (begin + drains + barrier_to_slot(config))[:, None] + np.arange(slots) + SLOT_TO_STREAM
-    tile, chunk = np.divmod(np.arange(len(drains)), program.chunks)
-    base = buffer.base + (tile * buffer.groups + slab.group) * buffer.group_words + chunk * slots
+    clock = first[:, None] + np.arange(slots) + SLOT_TO_STREAM
+    tile, chunk = np.divmod(np.arange(len(first)), program.chunks)
+    base = buffer.base + (tile * buffer.groups + run.slab.group) * buffer.group_words + chunk * slots
     address = base[:, None] + np.arange(slots)
     rows.put("stream_valid", clock.reshape(-1), np.ones(clock.size, np.int64))
     rows.put("stream_addr", clock.reshape(-1), address.reshape(-1))
-    value = values.stream.reshape(-1, config.neuron_units)
+    value = run.values.stream.reshape(-1, config.neuron_units)
     for u in range(config.neuron_units):
         rows.put(f"stream{u}_value", clock.reshape(-1), value[:, u])
 
@@ -255,17 +259,16 @@ def slab_values(
     config: CoreConfig,
     golden: GoldenResult,
     op: Op,
-    chunks: int,
+    program: Program,
     image: int,
-    steps: int,
     idle_input: NDArray[np.int64],
+    plane: int = 0,
 ) -> list[SlabValues]:
-    """What each group of an op computes for one image."""
-    assert golden.tensors is not None and golden.membranes is not None
-    layer = op.layer
-    if layer.kind == "maxpool":
-        membrane = _window_sums(op, golden.tensors[layer.source][image])
-        fired = membrane > 0
+    """What each group of an op computes for one image; ``plane``: which plane a stream's extraction writes."""
+    layer, chunks, steps = op.layer, program.chunks, program.network.steps
+    if op.extracts:
+        membrane = golden.streams[layer.source][image].astype(np.int64)
+        fired = (membrane >> (layer.shift + plane)) & 1 != 0
     else:
         membrane = golden.membranes[layer.name][image].astype(np.int64)  # [T, C, H, W]
         threshold = np.inf if layer.threshold is None else layer.threshold[None, :, None, None]
@@ -276,9 +279,11 @@ def slab_values(
     grouped = _by_tile(pad_tensor(extended[None], config, chunks)[0])  # [G, tiles, chunks, Tp, P]
     spikes = _by_tile(pad_tensor(wide_fired[None].astype(np.uint8), config, chunks)[0]) != 0
     written = None
-    if layer.kind != "readout":
+    if op.extracts:
+        written = spikes[:, :, :, None].astype(np.uint8).transpose(0, 1, 2, 3, 5, 4)
+    elif op.writes:
         out = _by_tile(pad_tensor(golden.tensors[layer.name][image][None].astype(np.int64), config, chunks)[0])
-        bits = np.stack([(out >> plane) & 1 for plane in range(op.out_planes)], axis=3)
+        bits = np.stack([(out >> bit) & 1 for bit in range(op.out_planes)], axis=3)
         written = bits.astype(np.uint8).transpose(0, 1, 2, 3, 5, 4)  # [G, tiles, chunks, planes, P, Tp]
     stream = None
     if layer.keeps_stream:
@@ -297,21 +302,17 @@ def slab_values(
 
 
 def idle_inputs(net: QuantizedNetwork) -> dict[str, NDArray[np.int64]]:
-    """Input X of every convolution in an idle step, ``[C]``: its bias, and that of the stream it reads."""
+    """Input X of every layer in an idle step, ``[C]``: its bias, and that of the stream it reads."""
     inputs: dict[str, NDArray[np.int64]] = {}
+    for name, info in net.tensors().items():
+        inputs[name] = np.zeros(info.shape[0], np.int64)
     for layer in net.layers:
-        if layer.kind == "conv" and layer.weight is not None:
-            own = np.zeros(layer.weight.shape[0], np.int64) if layer.bias is None else layer.bias
+        if layer.kind == "stream":
+            inputs[layer.name] = inputs[layer.source]
+        elif layer.kind == "conv":
+            own = inputs[layer.name] if layer.bias is None else layer.bias
             inputs[layer.name] = own + (inputs[layer.stream] if layer.stream else 0)
     return inputs
-
-
-def _window_sums(op: Op, source: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Spikes in each window of a pooling layer, ``[T, C, H, W]``: the membrane of its neurons."""
-    (kh, kw), (sh, sw), (ph, pw) = op.layer.kernel, op.layer.stride, op.layer.padding
-    padded = np.pad(source.astype(np.int64), ((0, 0), (0, 0), (ph, ph), (pw, pw)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw), axis=(2, 3))
-    return windows[:, :, ::sh, ::sw].sum(axis=(-2, -1))
 
 
 def _by_tile(padded: NDArray) -> NDArray:
@@ -333,12 +334,18 @@ def _extend_membrane(
         # A readout's running total does not move in idle steps.
         return np.concatenate([membrane, np.repeat(membrane[-1:], missing, axis=0)])
     h, spike = membrane[-1], fired[-1]
-    bias = idle_input[:, None, None]
+    driven = (np.maximum(idle_input, 0) if layer.rectify else idle_input)[:, None, None]
     threshold = layer.threshold[:, None, None] if layer.threshold is not None else 0
     for _ in range(missing):
-        after = np.where(spike, (h - threshold) if layer.reset == "soft" else 0, h)
-        v = after - sum((after >> shift for shift in layer.leak_shifts), np.zeros_like(after))
-        h = v + bias
+        if layer.kind != "conv" or layer.stateless or layer.threshold is None:
+            v = np.zeros_like(h)
+        else:
+            reset = {"hard": np.zeros_like(h), "soft": h - threshold, "none": h}[layer.reset]
+            after = np.where(spike, reset, h)
+            v = after - sum((after >> shift for shift in layer.leak_shifts), np.zeros_like(after))
+            if layer.leak_factor is not None:
+                v = (after * layer.leak_factor[0]) >> layer.leak_factor[1]
+        h = v + driven
         spike = np.zeros_like(spike)
         rows.append(h)
     return np.stack(rows)

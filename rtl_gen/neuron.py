@@ -8,6 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from refmodel.config import CoreConfig
+from refmodel.layout import descriptor_fields
 from refmodel.quantized import LEAK_SHIFTS
 
 from .layouts import COLLISION_FREE, param_layout
@@ -24,16 +25,25 @@ def slot_layout(config: CoreConfig) -> data.StructLayout:
     return data.StructLayout({"valid": 1, "index": index, "first": 1, "fake": 1, "end": 1})
 
 
-def mode_layout() -> data.StructLayout:
-    """What the slab's neurons do, stable while it runs."""
-    return data.StructLayout({"readout": 1, "soft_reset": 1, "use_current": 1, "leak_a": 3, "leak_b": 3})
+def mode_layout(config: CoreConfig) -> data.StructLayout:
+    """What the slab's neurons do, stable while it runs: fields of the descriptor, by the same names."""
+    return data.StructLayout({name: width for name, width in _mode_fields(config)})
+
+
+def _mode_fields(config: CoreConfig) -> list[tuple[str, int]]:
+    wanted = {
+        "readout", "soft_reset", "no_reset", "stateless", "use_current", "leak_a", "leak_b", "leak_factor",
+        "leak_multiply", "rectify", "extract", "extract_bit",
+    }  # fmt: skip
+    return [(field.name, field.width) for field in descriptor_fields(config) if field.name in wanted]
 
 
 class NeuronUnit(wiring.Component):
     """One neuron a clock: H = leak(V) + X + constant, S = [H >= threshold], reset.
 
-    leak(V) = V - (V >> a) - (V >> b); hard reset V = 0, soft reset V = H - threshold; a
-    readout accumulates V = H and takes its bias once.  Pipeline, from the slot's clock:
+    leak(V) = V - (V >> a) - (V >> b), or (V * m) >> f in a core with ``leak_bits``; hard reset
+    V = 0, soft reset V = H - threshold, or no reset V = H; a readout accumulates V = H and takes its
+    bias once.  With ``rectify`` the membrane takes max(X, 0), with ``extract`` the spike is a bit of X.  Pipeline, from the slot's clock:
     1 sum, parameters; 2 X + constant; 3 H; 4 H - threshold; then reset and leak, written
     back in clock 6.  A lane comes back after P/NU slots, at least ``CoreConfig.NEURON_LOOP`` = 4; with
     more, the membranes lie in a memory with a read register, which block RAM can be.
@@ -63,7 +73,7 @@ class NeuronUnit(wiring.Component):
                 "slot": In(slot_layout(config)),
                 "sum": In(signed(config.acc_width)),
                 "shortcut": In(1),
-                "mode": In(mode_layout()),
+                "mode": In(mode_layout(config)),
                 "run_half": In(1),
                 "write_en": In(1),
                 "write_half": In(1),
@@ -134,7 +144,13 @@ class NeuronUnit(wiring.Component):
             leaked = membranes.read_port(domain="comb")
             m.d.comb += leaked.addr.eq(slots[2].index)
         m.d.comb += before.eq(Mux(slots[2].first, 0, leaked.data))
-        m.d.sync += [h.eq(before + current), threshold[1].eq(threshold[0])]
+        driven = Mux(self.mode.rectify & current[-1], 0, current) if cfg.rectify else current
+        m.d.sync += [h.eq(before + driven), threshold[1].eq(threshold[0])]
+        extracted = 0  # the wanted bit of X, in clock 4
+        if cfg.stream_width:
+            bits = [Signal(name=f"extracted{i}", reset_less=True) for i in (3, 4)]
+            m.d.sync += [bits[0].eq(current.bit_select(self.mode.extract_bit, 1)), bits[1].eq(bits[0])]
+            extracted = bits[1] & self.mode.extract
 
         # Clock 3: compare by subtraction.
         margin = Signal(wide, reset_less=True)
@@ -144,26 +160,30 @@ class NeuronUnit(wiring.Component):
         # Clock 4: fire, reset, first leak term.
         fires, after = Signal(), Signal(wide)
         m.d.comb += [
-            fires.eq(~margin[-1] & ~self.mode.readout & ~slots[4].fake),
+            fires.eq((~margin[-1] | extracted) & ~self.mode.readout & ~slots[4].fake),
             self.spike.eq(fires),
             self.membrane.eq(h_late),
             self.out_valid.eq(slots[4].valid),
             self.out_index.eq(slots[4].index),
             self.out_end.eq(slots[4].end),
-            after.eq(Mux(fires, Mux(self.mode.soft_reset, margin, 0), h_late)),
+            after.eq(Mux(fires & ~self.mode.no_reset, Mux(self.mode.soft_reset, margin, 0), h_late)),
         ]
         minus_a, leak_b = Signal(wide, reset_less=True), Signal(wide, reset_less=True)
         m.d.sync += minus_a.eq(after - _leak(m, after, self.mode.leak_a) if cfg.leak_terms else after)
         if cfg.leak_terms > 1:
             m.d.sync += leak_b.eq(_leak(m, after, self.mode.leak_b))
 
-        # Clock 5: second leak term, write back.
+        # Clock 5: second leak term or multiplication (which takes no terms), write back.
         store = membranes.write_port()
         m.d.comb += [
             store.en.eq(slots[5].valid),
             store.addr.eq(slots[5].index),
             store.data.eq(minus_a - leak_b),
         ]
+        if cfg.leak_bits:
+            product = (minus_a * self.mode.leak_factor) >> cfg.leak_bits
+            with m.If(self.mode.leak_multiply):
+                m.d.comb += store.data.eq(product)
         return m
 
 

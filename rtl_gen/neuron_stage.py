@@ -45,7 +45,7 @@ class NeuronStage(wiring.Component):
                 "drained": In(1),
                 "sums": In(data.ArrayLayout(signed(cfg.acc_width), cfg.output_lanes)),
                 "shift": Out(cfg.output_lanes),
-                "mode": In(mode_layout()),
+                "mode": In(mode_layout(cfg)),
                 "last_step": In(max(1, (cfg.time_lanes - 1).bit_length())),
                 "chunks_last": In(cfg.chunk_bits),
                 "shortcut_pop": Out(1),
@@ -99,7 +99,7 @@ class NeuronStage(wiring.Component):
         m.d.comb += [
             slot.valid.eq(active),
             slot.index.eq(index),
-            slot.first.eq(((chunk == 0) & (step == 0) & ~self.mode.readout) | fresh),
+            slot.first.eq(((chunk == 0) & (step == 0) & ~self.mode.readout) | fresh | self.mode.stateless),
             slot.fake.eq(chunk_last & (step > self.last_step)),
             slot.end.eq(step_last),
             self.shortcut_pop.eq(go & self.mode.use_current),

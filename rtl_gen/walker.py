@@ -83,6 +83,8 @@ class WindowWalker(wiring.Component):
             self.shortcut.eq(in_shortcut),
             tag_next.eq(Mux(d.shared_taps, 0, tap_tag + d.words_last + 1)),
         ]
+        # The top bit-plane of a signed source counts negative: its events take negated weights.
+        top_tag = d.top_tag if cfg.signed_sources else 0
         window_end, tile_end = Signal(), Signal()
         m.d.comb += [
             window_end.eq(word_last & kx_last & ky_last),
@@ -136,6 +138,7 @@ class WindowWalker(wiring.Component):
                     m.d.sync += [ky.eq(d.kernel_y_last), y.eq(tile_y), plane.eq(plane - 1)]
                     m.d.sync += [self.tag.eq(0), tap_tag.eq(0)]
                     with m.If(plane_last):
+                        m.d.sync += [self.tag.eq(top_tag), tap_tag.eq(top_tag)]
                         m.d.sync += [plane.eq(d.planes_last), in_shortcut.eq(has_shortcut)]
             # A tile's chunk ends with its last shortcut word, or with its window.
             with m.If(Mux(in_shortcut, sc_last, window_end & plane_last & ~has_shortcut)):
@@ -155,7 +158,7 @@ class WindowWalker(wiring.Component):
                     m.d.sync += [tile_y.eq(tile_y + d.stride_y), y.eq(tile_y + d.stride_y)]
 
         with m.If(self.start):
-            m.d.sync += [self.valid.eq(1), in_shortcut.eq(0), self.tag.eq(0), tap_tag.eq(0)]
+            m.d.sync += [self.valid.eq(1), in_shortcut.eq(0), self.tag.eq(top_tag), tap_tag.eq(top_tag)]
             m.d.sync += [word.eq(d.words_last), kx.eq(d.kernel_x_last), ky.eq(d.kernel_y_last)]
             m.d.sync += [plane.eq(d.planes_last), chunk.eq(d.chunks_last), sc_plane.eq(d.sc_planes)]
             m.d.sync += [ox.eq(d.out_x_last), oy.eq(d.out_y_last)]

@@ -24,7 +24,7 @@ class WriteBack(wiring.Component):
     word_valid, word: the neuron stage's spikes (bit p*Tp + t).
     shortcut_pop, shortcut_word: the shortcut's planes, lowest first.
     write_en, write_addr, write_data: to the spike memory.
-    finished: pulse in the clock of a tile's last write (for a readout: as its word arrives).
+    finished: pulse in the clock of a tile's last write (where nothing is written: as its word arrives).
     """
 
     def __init__(self, *, config: CoreConfig):
@@ -67,7 +67,7 @@ class WriteBack(wiring.Component):
         ]
         last = Signal()
         m.d.comb += last.eq(plane == d.out_planes_last)
-        m.d.comb += self.finished.eq(Mux(d.readout, self.word_valid, active & last))
+        m.d.comb += self.finished.eq(Mux(d.readout | d.discard, self.word_valid, active & last))
 
         with m.If(~last):
             m.d.comb += step.eq(d.dst_plane_step)
@@ -81,7 +81,7 @@ class WriteBack(wiring.Component):
                 m.d.sync += [active.eq(0), chunk.eq(chunk + 1)]
                 with m.If(chunk == d.chunks_last):
                     m.d.sync += chunk.eq(0)
-        with m.If(self.word_valid & ~d.readout):
+        with m.If(self.word_valid & ~d.readout & ~d.discard):
             m.d.sync += [active.eq(1), plane.eq(0), carry.eq(self.word)]
         with m.If(self.restart):
             m.d.sync += [active.eq(0), chunk.eq(0), address.eq(d.dst)]

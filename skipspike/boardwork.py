@@ -57,10 +57,10 @@ def build(
     from boards.build import build as run
 
     found, program = compiled(network, board, bits)
-    in_bitstream = found.core.store == "bram"
+    in_bitstream = program.config.store == "bram"
     made = run(
         found,
-        found.core,
+        program.config,
         program.image if in_bitstream else (),
         out,
         seed=seed,
@@ -71,7 +71,7 @@ def build(
     return {
         "network": program.network.name,
         "board": found.name,
-        "lanes": found.core.lanes,
+        "lanes": program.config.lanes,
         "folder": str(made.folder),
         "bitstream": str(made.bitstream),
         "sha256": made.sha256,

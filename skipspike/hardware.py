@@ -1,4 +1,4 @@
-"""What a network costs on a board's core without synthesis, and the core's Verilog and images."""
+"""The core's Verilog and images."""
 
 from __future__ import annotations
 
@@ -19,23 +19,20 @@ from refmodel import golden, modelfile
 from refmodel.compiler import compile_network
 from refmodel.config import CoreConfig
 from refmodel.cycles import run_timing
-from refmodel.errors import CompileError, SkipspikeError
+from refmodel.errors import SkipspikeError
 from refmodel.program import Program
-from refmodel.quantized import QuantizedNetwork
+from refmodel.quantized import QuantizedNetwork, bits_range
 
+from .cores import core_for
 from .models import open_network, quantised, samples_of
 from .progress import Progress, silent
 
-#: Samples unless told otherwise.
-DEFAULT_SAMPLES = 8
-#: Inputs whose spikes are kept at the same time.
-_BATCH = 8
-
 
 def compiled(network: str | Path, board: str, bits: int | None) -> tuple[Board, Program]:
-    """The board and the network's program for its core; SkipspikeError if there is no such thing."""
+    """The board and the network's program for the core it gets; SkipspikeError if there is no such thing."""
     found = get_board(board)
-    return found, compile_network(quantised(open_network(network), bits, found.core), found.core)
+    net = quantised(open_network(network), bits, found.core)
+    return found, compile_network(net, core_for(found, net))
 
 
 def core_memory(config: CoreConfig) -> dict[str, int]:
@@ -45,87 +42,6 @@ def core_memory(config: CoreConfig) -> dict[str, int]:
         "spike_bits": config.spike_depth * config.spike_width,
         "bank_bits": 2 * config.event_lanes * config.bank_depth * config.output_lanes * config.weight_bits,
     }
-
-
-def _board_memory(board: Board) -> dict[str, Any]:
-    return {
-        "core": core_memory(board.core),
-        "board": {
-            "brams": board.brams,
-            "bram_bits": board.bram_total_kbit * 1024,
-            "sprams": board.sprams,
-            "spram_bits": board.sprams * 256 * 1024,
-        },
-    }
-
-
-def estimate(
-    network: str | Path,
-    *,
-    board: str = "icebreaker",
-    data: str | Path = "digits",
-    samples: int | None = None,
-    bits: int | None = None,
-    progress: Progress = silent,
-) -> dict[str, Any]:
-    """Clocks, frames a second and memories of a network on a board's core, by the cycle model on real inputs.
-
-    ``clocks`` are exact, one entry for each of the samples (8 by default); ``clocks_per_inference`` and the layers'
-    figures are means over them.
-    ``lane_use``: part of the K event lanes' clocks in which an event entered the array.  A network that the core
-    cannot run has ``fits`` false and a ``reason``, and no figures.
-    """
-    found = get_board(board)
-    net = quantised(open_network(network), bits, found.core)
-    x, _ = samples_of(net, data, samples, DEFAULT_SAMPLES)
-    result: dict[str, Any] = {
-        "network": net.name,
-        "board": found.name,
-        "weight_bits": net.weight_bits,
-        "lanes": found.core.lanes,
-        "clock_hz": found.clock_hz,
-        "samples": len(x),
-        "fits": True,
-        "reason": None,
-        "clocks_per_inference": None,
-        "frames_per_second": None,
-        "clocks": [],
-        "layers": [],
-        "memory": _board_memory(found),
-    }
-    try:
-        program = compile_network(net, found.core)
-    except CompileError as error:
-        return result | {"fits": False, "reason": str(error)}
-    clocks, layer_clocks, layer_events = _times(program, x, progress)
-    mean = float(clocks.mean())
-    lanes = found.core.event_lanes
-    result["clocks_per_inference"] = mean
-    result["frames_per_second"] = found.clock_hz / mean
-    result["clocks"] = clocks.tolist()
-    result["layers"] = [
-        {
-            "name": op.layer.name,
-            "clocks": float(layer_clocks[index].mean()),
-            "events": float(layer_events[index].mean()),
-            "lane_use": float(layer_events[index].sum() / (lanes * layer_clocks[index].sum())),
-        }
-        for index, op in enumerate(program.ops)
-    ]
-    result["memory"] = {**program.memory(), **result["memory"]}
-    return result
-
-
-def _times(program: Program, x: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Clocks ``[N]``, and clocks and events of every layer ``[layer, N]``."""
-    parts = []
-    for start in range(0, len(x), _BATCH):
-        progress("cycle model", start / len(x))
-        spikes = golden.run(program.network, x[start : start + _BATCH], keep=True)
-        timing = run_timing(program, spikes.tensors)
-        parts.append((timing.clocks, timing.layer_clocks(), timing.layer_events()))
-    clocks, by_layer, events = zip(*parts, strict=True)
-    return np.concatenate(clocks), np.concatenate(by_layer, axis=1), np.concatenate(events, axis=1)
 
 
 def generate(
@@ -148,7 +64,7 @@ def generate(
     from rtl_gen.core import Core
 
     found, program = compiled(network, board, bits)
-    config = found.core
+    config = program.config
     x, label = _example(program.network, data)
     with new_folder(out) as folder:
         progress("generating Verilog", None)
@@ -197,7 +113,7 @@ _GENERATED = {
 def write_program(program: Program, folder: Path) -> None:
     """Program image, the integer network and the core's configuration."""
     program.write(folder)
-    modelfile.save(program.network, folder / "network.skn")
+    modelfile.save(program.original, folder / "network.skn")
     (folder / "config.json").write_text(json.dumps(asdict(program.config), indent=1, sort_keys=True) + "\n")
 
 
@@ -206,7 +122,8 @@ def _example(net: QuantizedNetwork, data: str | Path | None) -> tuple[np.ndarray
         x, y = samples_of(net, data, 1)
         return x[0], int(y[0])
     shape = net.input.shape if net.input.static else (net.steps, *net.input.shape)
-    return np.random.default_rng(0).integers(0, 1 << net.input.bits, shape), None
+    low, high = bits_range(net.input.bits, net.input.signed)
+    return np.random.default_rng(0).integers(low, high + 1, shape), None
 
 
 def _write_example(program: Program, x: np.ndarray, label: int | None, folder: Path) -> None:

@@ -25,6 +25,7 @@ from refmodel.errors import SkipspikeError, ToolError
 from refmodel.quantized import QuantizedNetwork
 from sim.job import Job, Outcome, read_outcomes
 
+from .cores import core_for
 from .models import open_network, percent, quantised, samples_of
 from .progress import Progress, silent
 
@@ -43,7 +44,7 @@ def simulate(
     network: str | Path,
     *,
     board: str = "icebreaker",
-    data: str | Path = "digits",
+    data: str | Path | None = None,
     samples: int | None = None,
     bits: int | None = None,
     simulator: Simulator = "verilator",
@@ -57,6 +58,7 @@ def simulate(
 
     Parameters
     ----------
+    data: by default the digits, or random inputs for a network of the zoo.
     samples: the first so many of ``data``; 4 by default, 1 in Amaranth's simulator.
     waves: file for the waves (.vcd, or .fst with Verilator); needs ``jobs=1``.
     seed: random start state of the core's memories and registers.
@@ -69,8 +71,9 @@ def simulate(
     """
     if simulator not in SIMULATORS:
         raise SkipspikeError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
-    config = get_board(board).core
-    net = quantised(open_network(network), bits, config)
+    found = get_board(board)
+    net = quantised(open_network(network), bits, found.core)
+    config = core_for(found, net)
     x, y = samples_of(net, data, samples, DEFAULT_SAMPLES[simulator])
     compile_network(net, config)
     parts = _parts(jobs, len(x), simulator, waves)
@@ -217,7 +220,7 @@ def _amaranth(
     if waves is not None and waves.suffix != ".vcd":
         raise SkipspikeError(f"Amaranth's simulator writes waves to a .vcd file, not '{waves.name}'")
     program = compile_network(net, config)
-    result = golden.run(net, x, keep=True)
+    result = golden.run(program.network, x, keep=True)
     timing = run_timing(program, result.tensors, keep=True)
     progress(f"simulating {int(timing.clocks.sum())} clocks with amaranth", None)
     runs = run(

@@ -7,15 +7,14 @@ until it fires at a rate drawn from ``rates``.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refmodel import golden, legality
-from refmodel.network import ConvLayer, InputSpec, MaxPoolLayer, Network, Neuron, ReadoutLayer
-from refmodel.quantize import leak_factor
+from refmodel.bounds import bits_needed, network_bounds
 from refmodel.quantized import (
     INPUT,
     Combine,
@@ -23,12 +22,20 @@ from refmodel.quantized import (
     QuantizedLayer,
     QuantizedNetwork,
     TensorInfo,
+    bits_range,
+    made_tensor,
 )
 
 Pair = tuple[int, int]
 _LEAKS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (3,), (4,), (1, 1), (1, 2), (2, 3), (3, 4), (4, 4))
 _KERNELS: tuple[Pair, ...] = ((1, 1), (2, 2), (3, 3), (3, 1), (1, 3), (2, 3), (5, 5))
 _SAME: tuple[Pair, ...] = ((1, 1), (3, 3), (3, 1), (5, 5))
+
+
+#: Features beyond spikes, SEW blocks and binary pooling that random networks may have.
+EXTRAS = (
+    "no_reset", "stateless", "rectify", "leak_factor", "levels", "streams", "stream_tensors", "count_pools", "signed",
+)  # fmt: skip
 
 
 def random_input(rng: np.random.Generator, net: QuantizedNetwork, n: int) -> NDArray[np.int64]:
@@ -38,7 +45,8 @@ def random_input(rng: np.random.Generator, net: QuantizedNetwork, n: int) -> NDA
 
 def _random_input(rng: np.random.Generator, spec: QuantizedInput, steps: int, n: int) -> NDArray[np.int64]:
     shape = (n, *spec.shape) if spec.static else (n, steps, *spec.shape)
-    values = rng.integers(1, 1 << spec.bits, shape)
+    low, high = bits_range(spec.bits, spec.signed)
+    values = rng.integers(low or 1, high + 1, shape)
     return values * (rng.random(shape) < rng.uniform(0.3, 0.8))
 
 
@@ -66,6 +74,8 @@ def random_quantized_network(
     current: bool = True,
     dense: bool = True,
     input_as_spikes: bool = False,
+    extras: Collection[str] = (),
+    stream_bits: int = 8,
     rates: tuple[float, float] = (0.05, 0.6),
     name: str = "random",
 ) -> QuantizedNetwork:
@@ -79,20 +89,28 @@ def random_quantized_network(
     max_fan_in: largest Cin * KH * KW, which also limits dense layers and full-kernel readouts.
     leaks, combines, ...: what to choose from; an empty ``combines`` makes no SEW blocks.
     input_as_spikes: let the input be a shortcut, and pooled when it is binary.
+    extras: features of :data:`EXTRAS` to mix in.
+    stream_bits: most bits of a stream's tensor.
     """
+    unknown = set(extras) - set(EXTRAS)
+    assert not unknown, unknown
     channels = int(rng.choice([c for c in channels_choices if c <= max_fan_in]))
     shape = (channels, int(rng.integers(sizes[0], sizes[1] + 1)), int(rng.integers(sizes[0], sizes[1] + 1)))
     is_static = bool(rng.integers(2)) if static is None else static
-    spec = QuantizedInput(shape, int(rng.choice(list(input_bits))), is_static)
+    is_signed = "signed" in extras and bool(rng.integers(2))
+    spec = QuantizedInput(shape, int(rng.choice(list(input_bits))) + is_signed, is_static, signed=is_signed)
     grower = _Grower(rng, spec, steps, channels_choices, max_fan_in, weight_bits, acc_width, membrane_width)
     grower.leaks, grower.soft_reset, grower.rates, grower.kernels = leaks, soft_reset, rates, kernels
-    grower.input_as_spikes = input_as_spikes
+    grower.input_as_spikes = input_as_spikes and not is_signed
+    grower.extras, grower.stream_bits = frozenset(extras), stream_bits
     wanted = int(rng.integers(min_layers, max_layers + 1))
     actions = (
         ["conv"] + ["combine", "combine", "block"] * bool(combines) + ["current"] * current + ["maxpool"] * maxpool
     )
+    actions += ["stream"] * 2 * ("streams" in extras) + ["sumpool"] * ("count_pools" in extras)
+    actions += ["project"] * ("stream_tensors" in extras)
     while len(grower.layers) < wanted:
-        action = str(rng.choice(actions)) if grower.layers or input_as_spikes else "conv"
+        action = str(rng.choice(actions)) if grower.layers or grower.input_as_spikes else "conv"
         room = wanted - len(grower.layers)
         if action == "combine" and grower.shortcut_layer(combines=combines):
             continue
@@ -101,7 +119,11 @@ def random_quantized_network(
             continue
         if action == "current" and grower.shortcut_layer(combines=()):
             continue
-        if action == "maxpool" and grower.maxpool():
+        if action in ("maxpool", "sumpool") and grower.pool(action):
+            continue
+        if action == "stream" and grower.stream_layer():
+            continue
+        if action == "project" and room >= 4 and grower.stream_projection():
             continue
         if dense and room == 1 and rng.random() < 0.4 and grower.dense():
             continue
@@ -126,52 +148,6 @@ def scaled(net: QuantizedNetwork, factor: int) -> QuantizedNetwork:
         for layer in net.layers
     ]  # fmt: skip
     return dataclasses.replace(net, layers=tuple(layers), weight_bits=16)
-
-
-def as_float(rng: np.random.Generator, net: QuantizedNetwork) -> Network:
-    """A float network that must spike exactly as ``net`` does, with neurons of randomly drawn conventions.
-
-    Needs equal thresholds and currents in all channels of a layer (:func:`uniform`).  Where the float
-    leak is not exact the threshold lies half a unit below the integer one, so that no tie depends on noise.
-    """
-    layers: list[ConvLayer | MaxPoolLayer | ReadoutLayer] = []
-    infos = net.tensors()
-    for layer in net.layers:
-        if layer.weight is None:
-            layers.append(MaxPoolLayer(layer.name, layer.source, layer.kernel, layer.stride, layer.padding))
-            continue
-        weight = layer.weight.astype(np.float64)
-        bias = None if layer.bias is None else layer.bias.astype(np.float64)
-        if layer.kind == "readout":
-            _, height, width = infos[layer.name].shape
-            pool = "none" if layer.kernel == infos[layer.source].shape[1:] else "global_average"
-            bias = None if bias is None else bias / (net.steps * height * width)
-            layers.append(ReadoutLayer(layer.name, layer.source, weight.reshape(len(weight), -1), bias, pool))
-            continue
-        assert layer.threshold is not None
-        current = None if layer.current is None else float(layer.current[0])
-        neuron = _float_neuron(rng, int(layer.threshold[0]), layer)
-        layers.append(
-            ConvLayer(
-                layer.name, layer.source, weight, bias, layer.stride, layer.padding, neuron,
-                layer.shortcut, layer.combine, current,
-            )
-        )  # fmt: skip
-    spec = InputSpec(net.input.shape, net.input.bits, net.input.static)
-    return Network(net.name, net.steps, spec, tuple(layers), net.family)
-
-
-def _float_neuron(rng: np.random.Generator, threshold: int, layer: QuantizedLayer) -> Neuron:
-    decay = 1.0 - leak_factor(layer.leak_shifts)
-    exact = len(layer.leak_shifts) <= 1
-    fire = "ge" if layer.reset == "soft" or rng.random() < 0.6 else "gt"
-    edge = float(threshold) if exact and fire == "ge" else threshold - 1.0 if exact else threshold - 0.5
-    v_reset = 0.0 if layer.reset == "soft" else float(rng.choice([-8.0, 0.0, 2.0]))
-    if not layer.leak_shifts:
-        return Neuron("if", edge + v_reset, reset=layer.reset, v_reset=v_reset, fire=fire)
-    decay_input = bool(rng.integers(2))
-    edge = edge * decay if decay_input else edge
-    return Neuron("lif", edge + v_reset, 1.0 / decay, decay_input, layer.reset, v_reset, fire)
 
 
 def uniform(net: QuantizedNetwork) -> QuantizedNetwork:
@@ -225,23 +201,89 @@ class _Grower:
         self.kernels: Sequence[Pair] = _KERNELS
         self.soft_reset = False
         self.input_as_spikes = False
+        self.extras: frozenset[str] = frozenset()
+        self.stream_bits = 8
+        self.spec = spec
+        self.streams: dict[str, NDArray[Any]] = {}
         self.rates = (0.05, 0.6)
         self.layers: list[QuantizedLayer] = []
-        self.infos = {INPUT: TensorInfo(spec.shape, (1 << spec.bits) - 1)}
+        low, high = bits_range(spec.bits, spec.signed)
+        self.infos = {INPUT: TensorInfo(spec.shape, high, low)}
         images = _random_input(rng, spec, steps, 4)
         frames = np.repeat(images[:, None], steps, axis=1) if spec.static else images
         self.values: dict[str, NDArray[Any]] = {INPUT: np.moveaxis(frames, 2, -1)}
 
     @property
     def last(self) -> str:
-        return self.layers[-1].name if self.layers else INPUT
+        return next((layer.name for layer in reversed(self.layers) if layer.spikes), INPUT)
+
+    def _shaping(self, source: str, outputs: int, size: Pair) -> tuple[Pair, Pair, Pair] | None:
+        """Kernel, stride, padding that lead from a tensor to a size, drawn; None if there are none."""
+        channels, height, width = self.infos[source].shape
+        found = []
+        for kernel in self.kernels:
+            if channels * kernel[0] * kernel[1] > self.max_fan_in:
+                continue
+            for stride in (1, 2, 3):
+                for py in range(kernel[0]):
+                    for px in range(kernel[1]):
+                        if height + 2 * py < kernel[0] or width + 2 * px < kernel[1]:
+                            continue
+                        made = ((height + 2 * py - kernel[0]) // stride + 1, (width + 2 * px - kernel[1]) // stride + 1)
+                        if made == size:
+                            found.append((kernel, (stride, stride), (py, px)))
+        return found[int(self.rng.integers(len(found)))] if found else None
+
+    def stream_layer(self) -> bool:
+        """A convolution that keeps a stream, or one that reads an earlier one (and may keep its own)."""
+        source = self._source()
+        if self.streams and self.rng.random() < 0.75:
+            stream = str(self.rng.choice(list(self.streams)))
+            _, _, height, width, channels = self.streams[stream].shape
+            shaping = self._shaping(source, channels, (height, width))
+            if shaping is None:
+                return False
+            self._neurons(source, channels, *shaping, stream=stream, keeps=bool(self.rng.integers(2)))
+            return True
+        channels, height, width = self.infos[source].shape
+        kernel = (3, 3) if 9 * channels <= self.max_fan_in else (1, 1)
+        pads = (kernel[0] // 2, kernel[1] // 2)
+        self._neurons(source, int(self.rng.choice(self.channels)), kernel, (1, 1), pads, keeps=True)
+        return True
+
+    def stream_projection(self) -> bool:
+        """A stream as a tensor, its 1x1 convolution without neurons, and a layer that adds that stream."""
+        fitting = [name for name in self.streams if self.streams[name].shape[-1] <= self.max_fan_in]
+        if not fitting:
+            return False
+        kept = str(self.rng.choice(fitting))
+        so_far = QuantizedNetwork("so far", self.steps, self.spec, tuple(self.layers))
+        limits = network_bounds(so_far)[kept]
+        bits = max(2, bits_needed(limits.input_low, limits.input_high))
+        shift = max(0, bits - self.stream_bits)
+        layer = QuantizedLayer(f"l{len(self.layers)}", "stream", kept, None, (1, 1), bits=bits - shift, shift=shift)
+        tensor = self._append(layer, golden._stream_tensor(layer, self.streams[kept]))
+        stride = int(self.rng.integers(1, 3))
+        outputs = int(self.rng.choice(self.channels))
+        source = self.last if self.last != tensor else kept
+        if source not in self.infos or not self.infos[source].max_value:
+            source = INPUT
+        _, height, width = self.infos[tensor].shape
+        size = ((height - 1) // stride + 1, (width - 1) // stride + 1)
+        shaping = self._shaping(source, outputs, size)
+        projected = self._neurons(tensor, outputs, (1, 1), (stride, stride), (0, 0), keeps=True, spiking=False)
+        if shaping is not None:
+            self._neurons(source, outputs, *shaping, stream=projected, keeps=bool(self.rng.integers(2)))
+        return True
 
     def _spikes(self) -> list[str]:
         """Tensors that may be shortcuts or be pooled."""
-        return [name for name in self.infos if name != INPUT or self.input_as_spikes]
+        names = [name for name in self.infos if name != INPUT or self.input_as_spikes]
+        return [name for name in names if self.infos[name].max_value and not self.infos[name].signed]
 
     def _source(self) -> str:
-        return self.last if self.rng.random() < 0.75 else str(self.rng.choice(list(self.infos)))
+        readable = [name for name in self.infos if self.infos[name].max_value]
+        return self.last if self.rng.random() < 0.75 else str(self.rng.choice(readable))
 
     def conv(self, stride: int, source: str | None = None, outputs: int | None = None) -> str:
         """A convolution with any kernel, stride and padding that fit."""
@@ -304,11 +346,15 @@ class _Grower:
         first = self._neurons(source, count, kernel, (stride, stride), pads)
         shortcut = self._neurons(source, count, (1, 1), (stride, stride), (0, 0))
         second = (3, 3) if 9 * count <= self.max_fan_in else (1, 1)
-        combine = combines[int(self.rng.integers(len(combines)))]
+        binary = self.infos[shortcut].max_value == 1
+        allowed: list[Combine] = [c for c in combines if binary or c == "add"] or ["add"]
+        combine = allowed[int(self.rng.integers(len(allowed)))]
         self._neurons(first, count, second, (1, 1), (second[0] // 2, second[1] // 2), shortcut, combine)
 
-    def maxpool(self) -> bool:
-        found = [name for name in self._spikes() if self.infos[name].max_value == 1]
+    def pool(self, kind: str) -> bool:
+        """A max or sum pool of a tensor with small values."""
+        most = 4 if "count_pools" in self.extras else 1
+        found = [name for name in self._spikes() if self.infos[name].max_value <= most]
         found = [name for name in found if min(self.infos[name].shape[1:]) >= 2]
         if not found:
             return False
@@ -318,10 +364,15 @@ class _Grower:
         if min(self.infos[source].shape[1:]) + 2 * padding < size:
             return False
         stride = int(self.rng.integers(1, 4))
+        if kind == "sumpool" and self.rng.random() < 0.5:
+            stride = size
         layer = QuantizedLayer(
-            f"l{len(self.layers)}", "maxpool", source, None, (size, size), (stride, stride), (padding, padding)
-        )
-        self._append(layer, golden._maxpool(layer, self.values[source]))
+            f"l{len(self.layers)}", "maxpool" if kind == "maxpool" else "sumpool", source, None,
+            (size, size), (stride, stride), (padding, padding),
+        )  # fmt: skip
+        if kind == "sumpool" and self.infos[source].max_value * size * size > 30:
+            return False
+        self._append(layer, golden._pool(layer, self.values[source], np.int64))
         return True
 
     def readout(self, classes: int, full: bool) -> None:
@@ -337,7 +388,7 @@ class _Grower:
 
     def _weights(self, outputs: int, source: TensorInfo, kernel: Pair, sums: int) -> NDArray[np.int64]:
         """Weights whose ``sums`` worst-case sums in a row still fit the membrane, and one the accumulator."""
-        fan_in = source.shape[0] * kernel[0] * kernel[1] * source.max_value
+        fan_in = source.shape[0] * kernel[0] * kernel[1] * legality.reach_of(source)
         room = min((1 << (self.acc_width - 1)) - 1, (1 << (self.membrane_width - 3)) // sums)
         top = max(1, min((1 << (self.weight_bits - 1)) - 1, room // fan_in))
         weight = self.rng.integers(-top, top + 1, (outputs, source.shape[0], *kernel))
@@ -353,6 +404,9 @@ class _Grower:
         shortcut: str | None = None,
         combine: Combine = "pass",
         use_current: bool = False,
+        stream: str | None = None,
+        keeps: bool = False,
+        spiking: bool = True,
     ) -> str:
         """Add a spiking layer; its bias lifts weak channels, its thresholds give rates within ``rates``."""
         rng, info = self.rng, self.infos[source]
@@ -364,7 +418,8 @@ class _Grower:
             reset="soft" if self.soft_reset and rng.random() < 0.3 else "hard",
             shortcut=shortcut, combine=combine,
         )  # fmt: skip
-        total = golden._accumulate(layer, self.values[source], info.max_value).astype(np.int64)
+        layer = dataclasses.replace(layer, stream=stream, keeps_stream=keeps, **self._extras(layer, use_current))
+        total = golden._accumulate(layer, self.values[source], legality.reach_of(info)).astype(np.int64)
         spread = np.maximum(1.0, total.std(axis=(0, 1, 2, 3)))
         lift = np.maximum(0.0, 0.3 * spread - total.mean(axis=(0, 1, 2, 3))) + rng.uniform(-0.1, 0.3, outputs) * spread
         limit = 1 << (self.acc_width - 3)
@@ -374,24 +429,50 @@ class _Grower:
             current = np.round(spread * rng.uniform(-0.5, 2.0, outputs)).astype(np.int64)
             layer = dataclasses.replace(layer, current=np.clip(current, -limit, limit))
         gate = self.values[shortcut] if shortcut else None
+        inputs = golden._inputs(layer, total, gate, self.streams[stream] if stream else None, np.int64)
+        if keeps:
+            self.streams[layer.name] = inputs
+        if not spiking:
+            plain = {"threshold": None, "leak_shifts": (), "leak_factor": None, "levels": None, "rectify": False}
+            self.layers.append(dataclasses.replace(layer, **plain, reset="hard", stateless=False))
+            _, _, height, width, channels = inputs.shape
+            self.infos[layer.name] = TensorInfo((channels, height, width), 0)
+            return layer.name
         targets = rng.uniform(*self.rates, outputs)
         # bisection per channel: rate falls as the threshold rises
         low = np.ones(outputs, np.int64)
         high = np.full(outputs, 1 << (self.membrane_width - 3), np.int64)
         for _ in range(self.membrane_width):
             middle = (low + high) // 2
-            trial = dataclasses.replace(layer, threshold=middle)
-            spikes, *_ = golden._neuron(trial, total, gate, None, self.steps, np.int64, False)
+            trial = dataclasses.replace(layer, threshold=middle, levels=None)
+            spikes, _ = golden._neurons(trial, inputs, self.steps, False)
             fires = spikes.mean(axis=(0, 1, 2, 3)) >= targets
             low, high = np.where(fires, middle, low), np.where(fires, high, middle)
         layer = dataclasses.replace(layer, threshold=low)
-        spikes, *_ = golden._neuron(layer, total, gate, None, self.steps, np.int64, False)
+        if layer.levels is not None:
+            above = np.arange(1, len(layer.levels) + 1)[:, None] * np.maximum(1, low // 2)
+            layer = dataclasses.replace(layer, levels=low + above)
+        spikes, _ = golden._neurons(layer, inputs, self.steps, False)
         return self._append(layer, golden._combine(layer, spikes, gate, np.int64))
+
+    def _extras(self, layer: QuantizedLayer, use_current: bool) -> dict[str, Any]:
+        """Options drawn from the extras; MLF levels are placeholders until the thresholds are known."""
+        rng, options = self.rng, {}
+        if "leak_factor" in self.extras and rng.random() < 0.3:
+            options |= {"leak_factor": (int(rng.integers(0, 257)), 8), "leak_shifts": ()}
+        if "no_reset" in self.extras and rng.random() < 0.15:
+            options["reset"] = "none"
+        if "stateless" in self.extras and rng.random() < 0.15:
+            options["stateless"] = True
+        if "rectify" in self.extras and rng.random() < 0.2:
+            options["rectify"] = True
+        if "levels" in self.extras and rng.random() < 0.2 and layer.combine in ("pass", "add") and not use_current:
+            count = int(rng.integers(1, 4))
+            options["levels"] = np.ones((count, len(layer.weight if layer.weight is not None else ())), np.int64)
+        return options
 
     def _append(self, layer: QuantizedLayer, value: NDArray[Any]) -> str:
         self.layers.append(layer)
-        largest = 1 + self.infos[layer.shortcut].max_value if layer.combine == "add" and layer.shortcut else 1
-        _, _, height, width, channels = value.shape
-        self.infos[layer.name] = TensorInfo((channels, height, width), largest)
+        self.infos[layer.name] = made_tensor(layer, self.infos)
         self.values[layer.name] = value
         return layer.name

@@ -67,7 +67,7 @@ def run(net: QuantizedNetwork, config: CoreConfig) -> Memory:
     for layer in net.layers:
         for word in memory.words(layer.source):
             memory.read(word)
-        if layer.kind != "readout":
+        if layer.name in memory.buffers:
             results = sorted(memory.words(layer.name), key=lambda w: (w[4], w[3], w[1], w[2]))
             for name, chunk, plane, pixel, group in results:
                 if plane == 0 and layer.shortcut is not None:
@@ -76,7 +76,7 @@ def run(net: QuantizedNetwork, config: CoreConfig) -> Memory:
                 memory.write((name, chunk, plane, pixel, group))
         for word in memory.words(layer.source):  # still there: a later slab reads it again
             memory.read(word)
-        if layer.kind != "readout":
+        if layer.name in memory.buffers:
             for word in memory.words(layer.name):
                 memory.read(word)
     return memory

@@ -23,7 +23,7 @@ from refmodel.layout import (
     param_fields,
 )
 from refmodel.program import Program, Slab
-from refmodel.quantized import QuantizedInput, QuantizedLayer, QuantizedNetwork
+from refmodel.quantized import QuantizedInput, QuantizedLayer, QuantizedNetwork, TensorInfo
 from tests.random_networks import random_quantized_network
 from tests.sim.shapes import SHAPES
 
@@ -92,7 +92,7 @@ REFUSED = {
     "planes of the input": (
         network(FIRST, bits=5),
         {"max_planes": 4},
-        "'a': values need 5 bits, this core has max_planes=4",
+        "'a': its source has 5 bits, this core takes 4",
     ),
     "planes of a sum": (network(*MANY), {"max_planes": 1}, "'b': values need 2 bits, this core has max_planes=1"),
     "classes": (network(FIRST, classes=17), {}, "'out': 17 classes, this core keeps 16 results"),
@@ -257,11 +257,9 @@ def check_params(program: Program, slab: Slab, words: list[int]) -> None:
         bias = 0 if layer.bias is None else layer.bias[channel]
         current = 0 if layer.current is None else layer.current[channel]
         assert (got["bias"], got["bias_shortcut"]) == (bias, bias + current)
-        if layer.kind == "maxpool":
-            assert got["threshold"] == 1
-        elif layer.threshold is not None:
+        if layer.threshold is not None:
             pixels = slab.op.out.shape[1] * slab.op.out.shape[2]
-            bounds = layer_bounds(layer, slab.op.source.max_value, program.network.steps, pixels)
+            bounds = layer_bounds(layer, slab.op.source, program.network.steps, pixels)
             low, high = int(bounds.membrane_low[channel]), int(bounds.membrane_high[channel])
             wanted = int(layer.threshold[channel])
             for h in {low, high, *(h for h in (wanted - 1, wanted, wanted + 1) if low <= h <= high)}:
@@ -276,7 +274,7 @@ def check_descriptor(program: Program, slab: Slab, got: dict[str, int]) -> None:
     _, out_h, out_w = op.out.shape
     (kh, kw), (sh, sw), (ph, pw) = layer.kernel, layer.stride, layer.padding
     planes = op.source.planes
-    first_word = slab.group if layer.kind == "maxpool" else 0
+    first_word = slab.group if layer.kind == "window" else 0
 
     def tap(oy=0, ox=0, chunk=0, plane=0, ky=0, kx=0) -> int:
         pixel = (oy * sh - ph + ky) * in_w + ox * sw - pw + kx
@@ -300,11 +298,14 @@ def check_descriptor(program: Program, slab: Slab, got: dict[str, int]) -> None:
         "stride_x": sw, "stride_y": sh, "in_x": in_w, "in_y": in_h, "out_x_last": out_w - 1, "out_y_last": out_h - 1,
         "planes_last": top, "chunks_last": chunks - 1, "shared_taps": int(op.pool),
         "last_step": (net.steps - 1) % config.time_lanes, "soft_reset": int(layer.reset == "soft"),
+        "stateless": int(layer.kind == "window"),
         "leak_a": ([*layer.leak_shifts, 0, 0])[0], "leak_b": ([*layer.leak_shifts, 0, 0])[1],
         "readout": int(layer.kind == "readout"), "use_current": int(layer.current is not None),
     }  # fmt: skip
     if layer.kind == "readout":
         expected["result_group"] = slab.group
+    elif layer.name not in {name for reader in net.layers for name in (reader.source, reader.shortcut)}:
+        expected["discard"] = 1
     else:
         buffer, high = program.buffers[layer.name], op.out_planes - 1
         counted = layer.combine == "add" and layer.shortcut is not None
@@ -377,6 +378,6 @@ def test_a_threshold_out_of_reach_moves_to_the_edge() -> None:
     for reset, expected in (("hard", [25, -6, 5]), ("soft", [25, -(10**9), 5])):
         weight = np.array([[-2, 8]] * 3).reshape(3, 2, 1, 1)
         layer = QuantizedLayer("a", "conv", "input", weight, (1, 1), threshold=thresholds, reset=reset)
-        bounds = layer_bounds(layer, 1, 3, 1)
+        bounds = layer_bounds(layer, TensorInfo((2, 1, 1), 1), 3, 1)
         assert bounds.membrane_low.tolist()[0] == -6 and bounds.membrane_high.tolist()[0] == 24
         assert stored_threshold(layer, bounds).tolist() == expected

@@ -43,6 +43,64 @@ def test_lif_conventions() -> None:
     assert trace(neuron, 1.2, 1.3) == [0, 0]
 
 
+def test_no_reset_and_no_memory() -> None:
+    assert trace(Neuron(reset="none"), 0.6, 0.6, -0.5, 0.3) == [0, 1, 0, 1]
+    assert trace(Neuron("lif", tau=2.0, decay_input=False, reset="none"), 1.2, 0.5, 0.3) == [1, 1, 0]
+    # without memory 0.6 never adds up, and -5 is forgotten at once
+    assert trace(Neuron("step"), 0.6, 0.6, -5.0, 1.0) == [0, 0, 0, 1]
+    assert trace(Neuron("step", fire="gt"), 1.0, 1.1) == [0, 1]
+
+
+def test_plif_is_a_lif_with_a_trained_tau() -> None:
+    # 1/tau = sigmoid(0) = 1/2: H = X/2, then V/2 + X/2
+    assert trace(Neuron.plif(0.0), 2.0, 1.9) == [1, 0]
+    # 1/tau = 1/4: 0.75 * 0.9 + 0.25 * X
+    assert trace(Neuron.plif(-np.log(3.0)), 3.6, 1.4, 1.2) == [0, 1, 0]
+
+
+def test_mlf_levels_have_their_own_membranes() -> None:
+    """K = 3, thresholds 0.6, 1.6, 2.6, leak 1/4 (MLF paper), the three membranes by hand."""
+    neuron = Neuron("lif", 0.6, 4 / 3, False, fire="gt", levels=(1.6, 2.6))
+    # t=0: X = 1: u = 1, 1, 1; level 1 fires and resets: V = 0, 1, 1
+    # t=1: X = 1.5: u = 1.5, 1.75, 1.75: levels 1 and 2: V = 0, 0, 1.75
+    # t=2: X = 2.2: u = 2.2, 2.2, 2.6375: all three
+    # t=3: X = 0.6: u = 0.6 each: none, since firing is strict
+    assert trace(neuron, 1.0, 1.5, 2.2, 0.6) == [1, 2, 3, 0]
+    # soft: each level subtracts its own threshold: V = 1 and 0
+    assert trace(Neuron(reset="soft", levels=(2.0,)), 2.0, 0.0, 0.5) == [2, 1, 0]
+
+
+def one_step(*values: float) -> np.ndarray:
+    return np.array(values).reshape(1, len(values), 1, 1, 1)
+
+
+def test_streams_rectification_and_stream_tensors() -> None:
+    """X of one pixel by hand: a keeps 2x - 3; b adds it to spikes; c rectifies; s is the stream as a tensor."""
+    builder = NetworkBuilder("s", 4, InputSpec((1, 1, 1), 3, static=False, signed=True), neuron=Neuron(threshold=2.0))
+    one = np.ones((1, 1, 1, 1))
+    builder.conv("input", 2 * one, [-3.0], keeps_stream=True, name="a")
+    builder.conv("a", one, neurons=False, stream="a", name="b")
+    builder.conv("a", 0 * one, rectify=True, stream="b", keeps_stream=True, name="c")
+    builder.stream("b", name="s")
+    builder.conv("s", 0.5 * one, [0.25], neuron=Neuron("step"), keeps_stream=True, name="d")
+    builder.readout("s", np.ones((2, 1)))
+    images = np.array([3, -4, 1, 3]).reshape(1, 4, 1, 1, 1)
+    got = floatmodel.run(builder.build(), images, keep=True)
+    np.testing.assert_array_equal(got.streams["a"], one_step(3, -11, -1, 3))
+    # a fires at 3, then -11 and -12, so that 3 leaves it at -9
+    np.testing.assert_array_equal(got.tensors["a"], one_step(1, 0, 0, 0))
+    np.testing.assert_array_equal(got.streams["b"], one_step(4, -11, -1, 3))
+    # c keeps what was before the rectification, but integrates 4, 0, 0, 3
+    np.testing.assert_array_equal(got.streams["c"], one_step(4, -11, -1, 3))
+    np.testing.assert_array_equal(got.tensors["c"], one_step(1, 0, 0, 1))
+    np.testing.assert_array_equal(got.tensors["s"], got.streams["b"])
+    np.testing.assert_array_equal(got.streams["d"], one_step(2.25, -5.25, -0.25, 1.75))
+    np.testing.assert_array_equal(got.tensors["d"], one_step(1, 0, 0, 1))
+    assert "b" not in got.tensors and got.logits[0, 0] == pytest.approx(-5 / 4)
+    dropped = floatmodel.run(builder.build(), images)
+    assert dropped.logits.tolist() == got.logits.tolist() and not dropped.streams
+
+
 @pytest.mark.parametrize(("combine", "identity"), [("add", True), ("iand", True), ("or", True), ("and", False)])
 def test_zero_residual_branches(combine: Combine, identity: bool) -> None:
     """With A = 0, ADD, IAND and OR are the identity and AND is silent (SEW paper, section 4)."""

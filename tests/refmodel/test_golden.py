@@ -14,7 +14,8 @@ from refmodel import floatmodel, golden, legality
 from refmodel.errors import DataError, NetworkError
 from refmodel.quantize import quantize
 from refmodel.quantized import QuantizedInput, QuantizedLayer, QuantizedNetwork
-from tests.random_networks import as_float, random_input, random_quantized_network, scaled, uniform
+from tests.float_twins import as_float
+from tests.random_networks import random_input, random_quantized_network, scaled, uniform
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -203,7 +204,33 @@ REFUSALS = {
     "and on counts": (network(conv(shortcut="input", combine="and"), readout("a")), "binary"),
     "current on counts": (network(conv(shortcut="input", current=VECTOR[:1]), readout("a")), "binary"),
     "shapes": (network(conv(outputs=2), conv("b", shortcut="a", combine="or"), readout("b")), "project"),
-    "pool counts": (network(QuantizedLayer("p", "maxpool", "input", None, (2, 2)), readout("p")), "binary"),
+    "pool signed": (
+        network(
+            conv(keeps_stream=True),
+            QuantizedLayer("s", "stream", "a", None, (1, 1), bits=4),
+            QuantizedLayer("p", "maxpool", "s", None, (1, 1)),
+            readout("p"),
+        ),
+        "'p': pooling takes unsigned",
+    ),
+    "no stream": (
+        network(conv(), QuantizedLayer("s", "stream", "a", None, (1, 1), bits=4), conv("b", "s"), readout("b")),
+        "'s': unknown stream 'a'",
+    ),
+    "a bare stream as source": (
+        network(conv(threshold=None, keeps_stream=True), readout("a")),
+        "'a' only keeps a stream",
+    ),
+    "nothing to fire for": (network(conv(threshold=None), readout("a")), "threshold .* or keeps_stream"),
+    "levels that gate": (
+        network(conv(), conv("b", shortcut="a", combine="and", levels=np.array([[9]])), readout("b")),
+        "'b': MLF units count",
+    ),
+    "two leaks": (network(conv(leak_factor=(3, 2), leak_shifts=(1,)), readout("a")), "leak_factor must be"),
+    "window and weight": (
+        network(dataclasses.replace(conv(), kind="window"), readout("a")),
+        "'a': a window has no weight",
+    ),
     "too large": (network(conv(weight=np.ones((1, 1, 3, 3), np.int64), kernel=(3, 3)), readout("a")), "larger"),
     "padding": (network(conv(padding=(1, 1)), readout("a")), "padding"),
     "overflow": (network(conv(bias=np.array([2**62])), readout("a")), "62 bits"),

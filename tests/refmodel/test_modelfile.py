@@ -19,7 +19,9 @@ from refmodel.errors import ModelFileError, NetworkError
 from refmodel.network import Network
 from refmodel.quantize import quantize
 from refmodel.quantized import QuantizedNetwork
-from tests.random_networks import as_float, random_quantized_network, scaled, uniform
+from tests.float_networks import random_float_network
+from tests.float_twins import as_float
+from tests.random_networks import EXTRAS, random_quantized_network, scaled, uniform
 
 LEAKS = ((), (1,), (3,), (1, 2))
 SEEDS = st.integers(0, 2**32 - 1)
@@ -37,8 +39,16 @@ def quantized_network(seed: int = 0) -> QuantizedNetwork:
     return quantize(float_network(seed), 16, scale="unit", max_threshold=1 << 40)
 
 
+def systems_network(seed: int = 29) -> Network:
+    """With streams, stream tensors, pools, MLF units, layers without neurons, signed inputs."""
+    return random_float_network(np.random.default_rng(seed), exact=False, layers=10, steps=2)
+
+
 FLOAT_BYTES = modelfile.dumps(float_network())
 QUANTIZED_BYTES = modelfile.dumps(quantized_network())
+SYSTEMS_BYTES = modelfile.dumps(systems_network())
+QUANTIZED_SYSTEMS_BYTES = modelfile.dumps(quantize(systems_network(), leak="multiply", leak_bits=9))
+ALL_BYTES = [FLOAT_BYTES, QUANTIZED_BYTES, SYSTEMS_BYTES, QUANTIZED_SYSTEMS_BYTES]
 
 
 def same(left: object, right: object) -> bool:
@@ -61,6 +71,9 @@ def test_round_trip(seed: int) -> None:
         float_network(seed),
         quantized_network(seed),
         random_quantized_network(np.random.default_rng(seed), steps=2, max_fan_in=60),
+        random_quantized_network(np.random.default_rng(seed), steps=2, max_fan_in=60, extras=EXTRAS),
+        systems_network(seed),
+        quantize(systems_network(seed), leak="multiply", leak_bits=9),
     ):
         data = modelfile.dumps(net)
         loaded = modelfile.loads(data)
@@ -117,7 +130,7 @@ def refused(data: bytes) -> str:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from([FLOAT_BYTES, QUANTIZED_BYTES]), st.data())
+@given(st.sampled_from(ALL_BYTES), st.data())
 def test_any_flipped_or_missing_byte_is_found(data: bytes, draw: st.DataObject) -> None:
     if draw.draw(st.booleans()):
         place = draw.draw(st.integers(0, len(data) - 1))
@@ -133,7 +146,7 @@ def signed(body: bytes) -> bytes:
 
 
 @settings(max_examples=600, deadline=None)
-@given(st.sampled_from([FLOAT_BYTES[:-64], QUANTIZED_BYTES[:-64]]), st.data())
+@given(st.sampled_from([data[:-64] for data in ALL_BYTES]), st.data())
 def test_damage_with_a_right_checksum_never_raises_anything_else(body: bytes, draw: st.DataObject) -> None:
     """A forged file either still describes a legal network or is a ModelFileError."""
     damaged = bytearray(body)
@@ -187,7 +200,47 @@ def layer(header: dict) -> dict:
     return header["network"]["layers"][0]
 
 
+def in_systems(edit, data: bytes = SYSTEMS_BYTES) -> bytes:
+    """The network of other systems with ``edit(layers by type)``, the first of each type."""
+
+    def change(members: dict[str, bytes]) -> None:
+        header = json.loads(modelfile._from_npy("header", members["header.npy"]).tobytes())
+        found: dict[str, dict] = {"network": header["network"]}
+        for entry in header["network"]["layers"]:
+            found.setdefault(entry["type"] if entry["type"] != "layer" else entry["kind"], entry)
+            if entry.get("keeps_stream"):
+                found.setdefault("kept", entry)
+            if (entry.get("neuron") or {}).get("levels"):
+                found.setdefault("mlf", entry)
+            if entry.get("leak_factor"):
+                found.setdefault("leak", entry)
+        edit(found)
+        members["header.npy"] = modelfile._npy(np.frombuffer(json.dumps(header).encode(), np.uint8))
+
+    return rebuilt(change, data)
+
+
 FORGERIES = {
+    "levels": (lambda: in_systems(lambda f: f["mlf"]["neuron"].update(levels=[0.0])), "levels must ascend"),
+    "levels text": (lambda: in_systems(lambda f: f["mlf"]["neuron"].update(levels="3")), "levels must be a list"),
+    "levels infinite": (lambda: in_systems(lambda f: f["mlf"]["neuron"].update(levels=[1e309])), "finite number"),
+    "many levels": (lambda: in_systems(lambda f: f["mlf"]["neuron"].update(levels=[1e6 + i for i in range(99)])), "at"),
+    "reset": (lambda: in_systems(lambda f: f["conv"]["neuron"].update(reset="maybe")), "reset must be one of"),
+    "kept text": (lambda: in_systems(lambda f: f["kept"].update(keeps_stream="yes")), "keeps_stream must be true or"),
+    "unkept": (lambda: in_systems(lambda f: f["stream"].update(source="conv99")), "no earlier layer 'conv99' keeps"),
+    "stream bits": (lambda: in_systems(lambda f: f["stream"].update(max_bits=1)), "max_bits must be 2 to 32"),
+    "stream flag": (lambda: in_systems(lambda f: f["stream"].update(max_bits=True)), "max_bits must be an integer"),
+    "signed number": (lambda: in_systems(lambda f: f["network"]["input"].update(signed=1)), "signed must be true or"),
+    "pool type": (lambda: in_systems(lambda f: f["avgpool"].update(type="minpool")), "must be one of conv, maxpool"),
+    "pool kind": (lambda: in_systems(lambda f: f["avgpool"].update(kind="sum")), "must be a avgpool with fields"),
+    "quantized bits": (lambda: in_systems(lambda f: f["stream"].update(bits=40), QUANTIZED_SYSTEMS_BYTES), "2 to 32"),
+    "quantized shift": (lambda: in_systems(lambda f: f["stream"].update(shift=-1), QUANTIZED_SYSTEMS_BYTES), "shift"),
+    "leak factor": (
+        lambda: in_systems(lambda f: f["leak"].update(leak_factor=[9, 3]), QUANTIZED_SYSTEMS_BYTES), "leak_factor must"
+    ),
+    "leak factor list": (
+        lambda: in_systems(lambda f: f["leak"].update(leak_factor=[9]), QUANTIZED_SYSTEMS_BYTES), "list of 2"
+    ),
     "version": (lambda: with_header(lambda h: h.update(version=2)), "version 2"),
     "format": (lambda: with_header(lambda h: h.update(format="x")), "format"),
     "extra": (lambda: with_header(lambda h: h.update(extra=1)), "describes no"),
@@ -251,6 +304,18 @@ def test_a_bomb_is_refused_from_its_directory() -> None:
     entry = body.rindex(b"PK\x01\x02")
     body[entry + 24 : entry + 28] = (1 << 31).to_bytes(4, "little")
     assert "more than the limit" in refused(signed(bytes(body)))
+
+
+def test_files_hold_no_field_that_is_as_it_always_was() -> None:
+    """Files of networks without the later features are as they were, and their fields may be missing."""
+    for data in (FLOAT_BYTES, QUANTIZED_BYTES):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            text = modelfile._from_npy("header", archive.read("header.npy")).tobytes().decode()
+        for name in ("levels", "rectify", "stateless", "leak_factor", "keeps_stream", "signed", "shift"):
+            assert f'"{name}"' not in text
+    # a default that is written all the same is no damage
+    explicit = modelfile.loads(in_systems(lambda f: f["network"]["input"].update(signed=False), FLOAT_BYTES))
+    assert same(explicit, float_network())
 
 
 def test_illegal_quantized_networks_are_not_written() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from refmodel.builder import NetworkBuilder
 from refmodel.errors import NetworkError
-from refmodel.network import ConvLayer, InputSpec, MaxPoolLayer, Network, Neuron, ReadoutLayer
+from refmodel.network import ConvLayer, InputSpec, Network, Neuron, PoolLayer, ReadoutLayer, RealTensor, StreamLayer
 from refmodel.quantize import quantize
 from refmodel.quantized import TensorInfo
 
@@ -71,7 +71,53 @@ def test_arrays_are_copied_and_frozen() -> None:
         layer.weight[:] = 0
 
 
+def test_tensors_of_every_kind() -> None:
+    mlf = Neuron(threshold=0.6, levels=(1.6, 2.6))
+    net = network(
+        conv("a", neuron=mlf, keeps_stream=True),
+        conv("b", "a", neuron=mlf, shortcut="a", combine="add"),
+        PoolLayer("sum", "b", (2, 3), (2, 3), kind="sum"),
+        PoolLayer("max", "b", (2, 2), (2, 2)),
+        PoolLayer("mean", "b", (2, 2), (2, 2), kind="average"),
+        StreamLayer("s", "a"),
+        conv("projection", "s", neuron=None, keeps_stream=True),
+        conv("c", "a", stream="projection"),
+        ReadoutLayer("out", "c", ones(2, 1)),
+        spec=InputSpec((1, 4, 6), 4, signed=True),
+    )
+    assert net.tensors() == {
+        "input": TensorInfo((1, 4, 6), 7, -8),
+        "a": TensorInfo((1, 4, 6), 3),
+        "b": TensorInfo((1, 4, 6), 6),
+        "sum": TensorInfo((1, 2, 2), 36),
+        "max": TensorInfo((1, 2, 3), 6),
+        "mean": RealTensor((1, 2, 3), 24),
+        "s": RealTensor((1, 4, 6), 1, -1),
+        "projection": TensorInfo((1, 4, 6), 0),
+        "c": TensorInfo((1, 4, 6), 1),
+        "out": TensorInfo((2, 4, 6), 1),
+    }
+
+
+def test_neurons() -> None:
+    assert Neuron.plif(0.0).tau == 2.0 and Neuron.plif(0.0).decay_input
+    assert Neuron.plif(np.log(3.0), threshold=0.5, reset="soft").leak == pytest.approx(0.25)
+    assert Neuron.plif(0.0, threshold=0.5, reset="soft").reset == "soft"
+    assert Neuron(levels=(2, 3)).thresholds == (1.0, 2.0, 3.0)
+    assert (Neuron().leak, Neuron("lif", tau=4.0).leak, Neuron("step").leak) == (1.0, 0.75, 0.0)
+
+
 OUT = ReadoutLayer("out", "a", ones(2, 1))
+KEPT = conv("a", keeps_stream=True)
+SILENT = conv("a", neuron=None, keeps_stream=True)
+AVERAGE = PoolLayer("p", "a", (2, 2), (2, 2), kind="average")
+MLF = Neuron(levels=(2.0,))
+
+
+def signed(*layers) -> Network:
+    return network(*layers, spec=InputSpec((1, 4, 6), 4, signed=True))
+
+
 WIDE = conv("b", "a", ones(2, 1, 3, 3))
 REFUSALS = {
     "empty": (lambda: network(), "last layer must be a readout"),
@@ -96,6 +142,7 @@ REFUSALS = {
     "threshold": (lambda: Neuron(threshold=0.0), "threshold must be"),
     "v_reset": (lambda: Neuron(v_reset=1.0), "v_reset"),
     "soft v_reset": (lambda: Neuron(reset="soft", v_reset=-1.0), "soft"),
+    "v_reset without reset": (lambda: Neuron(reset="none", v_reset=-1.0), "none"),
     "neuron kind": (lambda: Neuron("plif"), "kind"),  # type: ignore[arg-type]
     "combine alone": (lambda: network(conv(combine="or"), OUT), "'a'.*need a shortcut"),
     "current alone": (lambda: network(conv(current=1.0), OUT), "'a'.*need a shortcut"),
@@ -108,7 +155,45 @@ REFUSALS = {
     "iand on counts": (lambda: network(conv(shortcut="input", combine="iand"), OUT), "IAND needs a binary"),
     "or on counts": (lambda: network(conv(shortcut="input", combine="or"), OUT), "OR needs a binary"),
     "current on counts": (lambda: network(conv(shortcut="input", current=1.0), OUT), "current needs a binary"),
-    "pool on counts": (lambda: network(MaxPoolLayer("p", "input", (2, 2), (2, 2)), OUT), "'p': max pooling"),
+    "pool kind": (lambda: network(PoolLayer("p", "input", (2, 2), (2, 2), kind="min"), OUT), "'p': kind must be"),  # type: ignore[arg-type]
+    "pool of an average": (
+        lambda: network(conv(), AVERAGE, PoolLayer("q", "p", (1, 1), (1, 1)), OUT), "'q': pooling.*'p' is real-valued"
+    ),
+    "signed pool": (lambda: signed(PoolLayer("p", "input", (2, 2), (2, 2)), OUT), "'p': pooling.*signed"),
+    "signed shortcut": (lambda: signed(conv(shortcut="input", combine="add"), OUT), "'a': shortcut 'input'.*signed"),
+    "real shortcut": (
+        lambda: network(KEPT, StreamLayer("s", "a"), conv("b", "a", shortcut="s", combine="add"), OUT),
+        "'b': shortcut 's' is real-valued",
+    ),
+    "no neurons": (lambda: network(conv(neuron=None), OUT), "'a': without neurons it must keep its stream"),
+    "rectified nothing": (lambda: network(conv(neuron=None, keeps_stream=True, rectify=True), OUT), "'a': rectify"),
+    "silent source": (lambda: network(SILENT, OUT), "'out': source 'a' has no neurons.*StreamLayer"),
+    "silent pool": (lambda: network(SILENT, PoolLayer("p", "a", (1, 1), (1, 1)), OUT), "'p': source 'a' has no neur"),
+    "silent shortcut": (
+        lambda: network(SILENT, conv("b", shortcut="a", current=1.0), OUT), "'b': shortcut 'a' has no neurons"
+    ),
+    "silent combine": (
+        lambda: network(conv(), conv("b", "a", neuron=None, keeps_stream=True, shortcut="a", combine="add"), OUT),
+        "'b': ADD combines spikes",
+    ),
+    "unkept stream": (lambda: network(conv(), conv("b", "a", stream="a"), OUT), "'b': no earlier layer 'a' keeps"),
+    "later stream": (lambda: network(conv(stream="a", keeps_stream=True), OUT), "'a': no earlier layer 'a' keeps"),
+    "unkept stream tensor": (lambda: network(conv(), StreamLayer("s", "a"), OUT), "'s': no earlier layer 'a' keeps"),
+    "stream shape": (
+        lambda: network(KEPT, conv("b", "a", ones(2, 1, 3, 3), stream="a"), OUT), "'b': stream 'a' has shape.*project"
+    ),
+    "stream bits": (lambda: network(KEPT, StreamLayer("s", "a", 33), OUT), "'s': max_bits must be 2 to 32"),
+    "mlf and": (
+        lambda: network(conv(), conv("b", "a", neuron=MLF, shortcut="a", combine="and"), OUT), "'b': AND needs binary"
+    ),
+    "levels order": (lambda: Neuron(levels=(2.0, 2.0)), "levels must ascend"),
+    "levels below": (lambda: Neuron(levels=(0.5,)), "levels must ascend"),
+    "levels nan": (lambda: Neuron(levels=(float("nan"),)), "levels must ascend"),
+    "levels many": (lambda: Neuron(levels=(2.0, 3.0, 4.0, 5.0)), "at most 4 levels"),
+    "step memory": (lambda: Neuron("step", reset="soft"), "no memory"),
+    "plif": (lambda: Neuron.plif(float("nan")), "PLIF's w"),
+    "plif without decay": (lambda: Neuron.plif(50.0), "tau must be above 1"),
+    "signed bit": (lambda: InputSpec((1, 2, 2), 1, signed=True), "signed input"),
     "scaled shortcut": (
         lambda: network(conv(shortcut="input", combine="add"), OUT, spec=InputSpec((1, 4, 6), 1, scale=0.5)), "scale 1"
     ),

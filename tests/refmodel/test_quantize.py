@@ -13,7 +13,7 @@ from refmodel import floatmodel, golden
 from refmodel.builder import NetworkBuilder
 from refmodel.errors import NetworkError
 from refmodel.network import ConvLayer, InputSpec, Network, Neuron, ReadoutLayer
-from refmodel.quantize import integer_threshold, leak_factor, leak_shifts, quantize, report
+from refmodel.quantize import integer_threshold, quantize, report
 from refmodel.quantized import QuantizedLayer, QuantizedNetwork
 
 
@@ -101,43 +101,15 @@ def test_logits_follow_the_float_network() -> None:
         (Neuron("lif", threshold=10, tau=4.0, v_reset=-2), 48),
         (Neuron("lif", threshold=10, tau=4.0, decay_input=False, v_reset=-2), 12),
         (Neuron("lif", threshold=10, tau=2.0, fire="gt"), 21),
+        (Neuron("step", threshold=10.5), 11),
+        (Neuron("lif", threshold=10, tau=2.0, reset="none"), 20),
     ],
 )
 def test_neuron_folding(neuron: Neuron, expected: int) -> None:
     layer = first(quantize(build(np.full((1, 1, 3, 3), 3), [7], neuron), scale="unit"))
     assert vector(layer.threshold).tolist() == [expected]
+    assert (layer.reset, layer.stateless) == (neuron.reset, neuron.kind == "step")
     assert vector(layer.bias).tolist() == [7] and (vector(layer.weight) == 3).all()
-
-
-@pytest.mark.parametrize(
-    ("tau", "shifts"),
-    [(2.0, (1,)), (4.0, (2,)), (16.0, (4,)), (4 / 3, (1, 2)), (1.001, (1, 1)), (1 / 0.1875, (3, 4)), (1e6, ())],
-)
-def test_leak_shifts(tau: float, shifts: tuple[int, ...]) -> None:
-    got, error = leak_shifts(Neuron("lif", tau=tau))
-    assert got == shifts
-    assert error == pytest.approx(abs(leak_factor(shifts) - (1 - 1 / tau)), abs=1e-9)
-    assert leak_shifts(Neuron("if")) == ((), 0.0)
-
-
-@given(st.floats(1.0001, 1e3))
-def test_leak_is_the_nearest_of_all(tau: float) -> None:
-    _, error = leak_shifts(Neuron("lif", tau=tau))
-    for a in range(1, 6):
-        for b in range(1, 6):  # 5 stands for no term
-            factor = 1 - (2.0**-a if a < 5 else 0) - (2.0**-b if b < 5 else 0)
-            assert error <= abs(factor - (1 - 1 / tau)) + 1e-11
-
-
-def test_unrepresentable_leaks_are_refused_or_recorded() -> None:
-    net = build(np.ones((1, 1, 3, 3)), neuron=Neuron("lif", tau=1 / (1 - 0.09)))
-    with pytest.raises(NetworkError, match="layer 'a': tau=.*allow_leak_error"):
-        quantize(net)
-    made = quantize(net, allow_leak_error=True)
-    assert made.meta["leak_error"] == {"a": pytest.approx(0.09)}
-    close = quantize(build(np.ones((1, 1, 3, 3)), neuron=Neuron("lif", tau=20.0)))
-    assert close.meta["leak_error"] == {"a": pytest.approx(0.0125)}
-    assert report(net, made)[0].leak_error == pytest.approx(0.09)
 
 
 def test_unit_scale_refuses_what_it_would_change() -> None:
@@ -245,7 +217,10 @@ def test_report() -> None:
         report(net, quantize(exact))
 
 
-@pytest.mark.parametrize("options", [{"weight_bits": 1}, {"scale": "min"}, {"max_sum": 0}, {"max_threshold": 0}])
+BAD = ({"weight_bits": 1}, {"scale": "min"}, {"max_sum": 0}, {"max_threshold": 0}, {"max_stream": 0})
+
+
+@pytest.mark.parametrize("options", [*BAD, {"leak": "linear"}, {"leak_bits": 0}, {"leak_bits": 16}])
 def test_bad_options_are_refused(options) -> None:
     with pytest.raises(NetworkError, match=next(iter(options))):
         quantize(build(np.ones((1, 1, 3, 3))), **options)

@@ -23,6 +23,8 @@ CONFIGS = {
     "widest": dataclasses.replace(BASE, acc_width=47, membrane_width=48),
     "no leak": dataclasses.replace(BASE, leak_terms=0),
     "one leak": dataclasses.replace(BASE, leak_terms=1),
+    "multiplied leak": dataclasses.replace(BASE, leak_bits=8),
+    "multiplied leak only": dataclasses.replace(BASE, leak_terms=0, leak_bits=3, neuron_units=1),
 }
 
 
@@ -34,11 +36,18 @@ class Mode:
     soft_reset: bool = False
     use_current: bool = False
     leaks: tuple[int, ...] = ()
+    no_reset: bool = False
+    factor: int | None = None
+    leak_bits: int = 0
 
     def leak(self, v: int) -> int:
+        if self.factor is not None:
+            return v * self.factor >> self.leak_bits
         return v - sum(v >> a for a in self.leaks)
 
     def reset(self, h: int, threshold: int, fires: bool) -> int:
+        if self.no_reset:
+            return h
         return (h - threshold if self.soft_reset else 0) if fires else h
 
 
@@ -46,7 +55,10 @@ def random_mode(rng: random.Random, config: CoreConfig) -> Mode:
     if rng.random() < 0.2:
         return Mode(readout=True)
     leaks = tuple(rng.randrange(1, 5) for _ in range(rng.randrange(config.leak_terms + 1)))
-    return Mode(False, rng.random() < 0.5, rng.random() < 0.5, leaks)
+    mode = Mode(False, rng.random() < 0.5, rng.random() < 0.5, leaks, rng.random() < 0.2)
+    if config.leak_bits and rng.random() < 0.7:
+        mode.factor, mode.leak_bits, mode.leaks = rng.randrange((1 << config.leak_bits) + 1), config.leak_bits, ()
+    return mode
 
 
 def random_params(rng: random.Random, config: CoreConfig) -> dict[str, int]:
@@ -113,6 +125,10 @@ def test_equation(name: str) -> None:
             ctx.set(dut.mode.use_current, mode.use_current)
             ctx.set(dut.mode.leak_a, mode.leaks[0] if mode.leaks else 0)
             ctx.set(dut.mode.leak_b, mode.leaks[1] if len(mode.leaks) > 1 else 0)
+            ctx.set(dut.mode.no_reset, mode.no_reset)
+            if config.leak_bits:
+                ctx.set(dut.mode.leak_multiply, mode.factor is not None)
+                ctx.set(dut.mode.leak_factor, mode.factor or 0)
             v = [0] * lanes
             steps, gaps = rng.randrange(1, 9), rng.random() < 0.5
             for step in range(steps):
@@ -172,3 +188,38 @@ def test_shifts_of_negative_membranes_round_down() -> None:
         sim.add_clock(1e-6)
         sim.add_testbench(bench)
         sim.run()
+
+
+def test_rectified_inputs_and_extracted_bits() -> None:
+    """H = V + max(X, 0) with rectify, while X itself goes out; the spike is a bit of X with extract."""
+    config = dataclasses.replace(BASE, stream_width=20, rectify=True)
+    dut = NeuronUnit(config=config)
+
+    async def bench(ctx):
+        ctx.set(dut.write_en, 1)
+        ctx.set(dut.write_data, {"threshold": 1 << 20, "bias": -3, "bias_shortcut": 0})
+        await ctx.tick()
+        rng = random.Random(1)
+        for trial in range(200):
+            rectify, extract, bit = rng.randrange(2), rng.randrange(2), rng.randrange(20)
+            total, stream = rng.randrange(-(1 << 16), 1 << 16), rng.randrange(-(1 << 17), 1 << 17)
+            x = total - 3 + stream
+            ctx.set(dut.mode.rectify, rectify)
+            ctx.set(dut.mode.extract, extract)
+            ctx.set(dut.mode.extract_bit, bit)
+            ctx.set(dut.slot, {"valid": 1, "index": 0, "first": 1, "fake": int(trial % 9 == 0), "end": 0})
+            ctx.set(dut.sum, total)
+            await ctx.tick()
+            ctx.set(dut.slot.valid, 0)
+            ctx.set(dut.stream, stream)
+            await ctx.tick()
+            ctx.set(dut.stream, 0)
+            assert ctx.get(dut.input) == x
+            await ctx.tick().repeat(2)
+            assert ctx.get(dut.membrane) == (max(x, 0) if rectify else x)
+            assert ctx.get(dut.spike) == int(bool(extract and x >> bit & 1 and trial % 9))
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()

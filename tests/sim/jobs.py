@@ -9,22 +9,37 @@ from refmodel.config import CoreConfig
 from refmodel.errors import CompileError
 from refmodel.quantized import QuantizedNetwork
 from sim.job import Job, Outcome
-from tests.random_networks import random_input, random_quantized_network, with_streams
+from tests.random_networks import random_input, random_quantized_network
+
+
+def extras_for(config: CoreConfig) -> set[str]:
+    """Features of random networks that a core has the parts for."""
+    extras = {"no_reset", "stateless", "levels", "count_pools"}
+    if config.leak_bits:
+        extras.add("leak_factor")
+    if config.rectify:
+        extras.add("rectify")
+    if config.signed_sources:
+        extras.add("signed")
+    if config.stream_width:
+        extras.add("streams")
+    if config.stream_width and config.signed_sources:
+        extras.add("stream_tensors")
+    return extras
 
 
 def fitting_network(rng: np.random.Generator, config: CoreConfig, **options: object) -> QuantizedNetwork:
     """A random network that the core takes."""
     for _ in range(200):
+        settings = {"extras": extras_for(config), "stream_bits": config.most_source_planes, **options}
         net = random_quantized_network(
             rng,
             steps=int(rng.integers(1, 2 * config.time_lanes + 2)),
             acc_width=config.acc_width,
             membrane_width=config.membrane_width,
             weight_bits=config.weight_bits,
-            **options,  # pyright: ignore[reportArgumentType]
+            **settings,  # pyright: ignore[reportArgumentType]
         )
-        if config.stream_width:
-            net = with_streams(rng, net)
         try:
             compile_network(net, config)
         except CompileError:

@@ -24,7 +24,7 @@ def test_every_clock(shape: str) -> None:
     net = fitting_network(rng, config, sizes=(2, 4), max_layers=3, channels_choices=(3, 8), input_bits=(1, 2))
     x = random_input(rng, net, 2)
     program = compile_network(net, config)
-    result = golden.run(net, x, keep=True)
+    result = golden.run(program.network, x, keep=True)
     timing = run_timing(program, result.tensors, keep=True)
     runs = simulate([(program, x[0]), (program, x[1])])
     for image, run in enumerate(runs):

@@ -35,7 +35,7 @@ def _network() -> tuple[QuantizedNetwork, np.ndarray, Program]:
     """A small network in which some neuron meets its threshold exactly."""
     rng = np.random.default_rng(8)
     options = {"sizes": (3, 4), "min_layers": 2, "max_layers": 3, "channels_choices": (5, 8), "kernels": ((3, 3),)}
-    net = fitting_network(rng, CONFIG, **options)
+    net = fitting_network(rng, CONFIG, **options, extras=())
     x = random_input(rng, net, 1)
     # The membrane of the first step does not depend on the threshold: make the two meet.
     first = net.layers[0]

@@ -1,0 +1,244 @@
+"""Outlook: the clocks to expect of a network on a core, and all that the core lacks, without weights or spikes.
+
+The exact model (:mod:`refmodel.cycles`) walks every word of every tile with real spikes.  Here each layer's values
+have the distributions of :mod:`refmodel.densities`; the same model runs on one tile of each kind (interior, edge,
+corner) with a few dozen random draws, and a layer takes that many clocks for each of its tiles.  So lanes that wait
+at barriers, words fetched and found empty, taps outside the image, bit-planes and the clocks of the neurons are in;
+slabs load while others compute by the sequencer's own rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .buffers import chunk_count
+from .config import CoreConfig
+from .cycles import op_timing
+from .densities import Values, tensor_values
+from .layout import Flag, descriptor_words
+from .lowering import lower
+from .needs import Limit, Plan, plan
+from .program import Op, Program
+from .quantized import QuantizedNetwork, TensorInfo
+
+#: Visits of a tile in a row, of which all but the first count; one less where a visit has many words.
+_VISITS, _MANY_WORDS = 3, 256
+#: Draws of a tile, at least and at most, and words drawn for a tile.
+_DRAWS = (8, 64)
+_DRAWN_WORDS = 40_000
+#: Probabilities are rounded to this many digits, so that layers that differ by less share a result.
+_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class LayerOutlook:
+    """Expected clocks and events of a layer as the core runs it (pools of counts and MLF units: of each pass)."""
+
+    name: str
+    clocks: float
+    events: float
+    lane_use: float
+    density: float  # of its source: part of the values that are not 0
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What to expect: ``clocks`` of a run on ``config``, which is the core itself if ``limits`` is empty, else one
+    that has what the limits name and is the same in all other respects."""
+
+    limits: tuple[Limit, ...]
+    config: CoreConfig
+    memory: dict[str, int]
+    clocks: float
+    layers: tuple[LayerOutlook, ...]
+
+
+def outlook(net: QuantizedNetwork, config: CoreConfig, rates: Mapping[str, float] | None = None) -> Outlook:
+    """Expected clocks of ``net`` on ``config``; rates as in :func:`refmodel.densities.tensor_values`.
+
+    Raises NetworkError for bad rates, CompileError for a network that no core of this shape can run.
+    """
+    values = tensor_values(net, rates)
+    lowered = lower(net)
+    planned = plan(lowered, config)
+    clocks = _Clocks(lowered, planned, values)
+    layers = clocks.run()
+    return Outlook(planned.limits, planned.config, planned.memory, clocks.now, layers)
+
+
+def walked_words(ops: tuple[Op, ...], chunks: int) -> int:
+    """Words that the exact cycle model walks for these layers."""
+    total = 0
+    for op in ops:
+        taps = op.layer.kernel[0] * op.layer.kernel[1]
+        for rows, columns, tiles in tile_kinds(op):
+            words = rows * columns * op.words + taps - rows * columns
+            walks = op.groups if op.pool else 1  # the groups of other layers take the same time
+            total += tiles * chunks * walks * (op.source.planes * words + op.sc_planes)
+    return total
+
+
+def operations(net: QuantizedNetwork) -> int:
+    """Synaptic operations of an input over all steps, as if every value were not 0."""
+    tensors = net.tensors()
+    sizes = [
+        layer.weight.size * tensors[layer.name].shape[1] * tensors[layer.name].shape[2]
+        for layer in net.layers
+        if layer.weight is not None
+    ]
+    return net.steps * sum(sizes)
+
+
+@dataclass(frozen=True)
+class _Slab:
+    """Expected length of a slab from its start to its last write, and events of all lanes."""
+
+    length: float
+    events: float
+
+
+class _Clocks:
+    """Expected clocks of the slabs, one after the other."""
+
+    def __init__(self, net: QuantizedNetwork, planned: Plan, values: dict[str, Values]) -> None:
+        self.net, self.config, self.ops, self.values = net, planned.config, planned.ops, values
+        self.chunks = chunk_count(net, self.config)
+        self.now = 0.0
+        self._layers = {layer.name: layer for layer in net.layers}
+        self._visits: dict[object, tuple[float, float, float]] = {}
+
+    def run(self) -> tuple[LayerOutlook, ...]:
+        config = self.config
+        start = idle = before = 0.0
+        overhead = 3 + config.output_lanes
+        result = []
+        for op in self.ops:
+            events = 0.0
+            for group in range(op.groups):
+                slab = self._slab(op, group)
+                for _ in range(op.out_planes if op.extracts else 1):
+                    loaded = start + overhead + config.event_lanes * op.weights
+                    start = max(loaded, idle) + descriptor_words(config) + 1
+                    idle = start + slab.length + 1
+                    events += slab.events
+            last = op is self.ops[-1]
+            self.now = max(start + 3, idle) + op.out.shape[0] + 2 if last else idle - 1
+            clocks = self.now - before
+            density = 0.0 if op.extracts else self._source(op).density
+            result.append(
+                LayerOutlook(op.layer.name, clocks, events, events / (config.event_lanes * clocks), density)
+            )
+            before = self.now
+        return tuple(result)
+
+    def _source(self, op: Op) -> Values:
+        """Distribution of what an op reads; what only lowering made is [x >= k] of a pooled tensor x."""
+        name = op.layer.source
+        if name in self.values:
+            return self.values[name]
+        mask = self._layers[name]
+        assert mask.kind == "window" and mask.threshold is not None
+        source = self.values[mask.source]
+        one = source.at_least(int(mask.threshold.max(initial=1)))
+        return Values(np.array([1.0 - one, one]), source.static)
+
+    def _slab(self, op: Op, group: int) -> _Slab:
+        """Sum over the kinds of tiles, and over full chunks and a shorter last one."""
+        config, source = self.config, None if op.extracts else self._source(op)
+        rest = self.net.steps % config.time_lanes
+        spans = [(config.time_lanes, self.chunks - (1 if rest else 0))] + ([(rest, 1)] if rest else [])
+        length = events = 0.0
+        startup = tail = None
+        for rows, columns, tiles in tile_kinds(op):
+            for steps, count in spans:
+                if not count:
+                    continue
+                chances = () if source is None else _chances(source, op.source.planes, steps)
+                steady, first, last = self._visit(op, group, rows, columns, chances)
+                if startup is None or tail is None:
+                    startup, tail = first - steady, last
+                length += tiles * count * steady
+                channels = _lane_channels(config, op, group).sum()
+                events += tiles * count * rows * columns * channels * sum(chances)
+        assert startup is not None and tail is not None
+        return _Slab(startup + length + tail, events)
+
+    def _visit(
+        self, op: Op, group: int, rows: int, columns: int, chances: tuple[float, ...]
+    ) -> tuple[float, float, float]:
+        """Clocks of one more visit of a tile, of the first one, and from the last barrier to the slab's end."""
+        config = self.config
+        channels = _lane_channels(config, op, group)
+        shape = (op.layer.kind, op.layer.kernel, op.words, op.sc_planes, op.writes, op.source.planes)
+        key = (shape, channels.tobytes(), rows, columns, chances)
+        if key not in self._visits:
+            tile = tile_op(op, rows, columns)
+            words = rows * columns * op.words * len(chances)
+            visits = _VISITS - (words > _MANY_WORDS)
+            draws = int(np.clip(_DRAWN_WORDS // max(1, words), *_DRAWS))
+            sizes = (draws, visits, rows, columns, *channels.shape)
+            rng = np.random.default_rng(1)
+            planes = [rng.binomial(np.broadcast_to(channels, sizes), chance) for chance in chances]
+            counts = np.stack(planes, axis=2) if planes else np.zeros((1, visits, 1, 1, 1, 1, config.event_lanes), int)
+            program = Program(
+                config=config, network=self.net, original=self.net, ops=(tile,), slabs=(), buffers={}, streams={},
+                image=(), chunks=visits,
+            )  # fmt: skip
+            timing = op_timing(program, tile, counts, 0)
+            drains = timing.barriers[_drains(timing.items.flag)].astype(float)
+            self._visits[key] = (
+                float((drains[-1] - drains[0]).mean()) / (visits - 1),
+                float(drains[0].mean()),
+                float((timing.end - drains[-1]).mean()),
+            )
+        return self._visits[key]
+
+
+def _drains(flags: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which barriers end a tile's chunk."""
+    flagged = flags[flags != Flag.NONE]
+    return flagged != Flag.SHIFT
+
+
+def _chances(source: Values, planes: int, steps: int) -> tuple[float, ...]:
+    """Probability of an event of a channel in each plane."""
+    return tuple(round(source.event(plane, steps), _DIGITS) for plane in range(planes))
+
+
+def _lane_channels(config: CoreConfig, op: Op, group: int) -> NDArray[np.int64]:
+    """Channels ``[words, K]`` that each lane has in the words of a tap."""
+    if op.extracts:
+        return np.zeros((1, config.event_lanes), np.int64)
+    first = (group if op.pool else np.arange(op.words)[:, None]) * config.output_lanes
+    lanes = first + np.arange(config.event_lanes) * config.channels_per_word
+    return np.clip(op.source.shape[0] - lanes, 0, config.channels_per_word).reshape(-1, config.event_lanes)
+
+
+def tile_kinds(op: Op) -> list[tuple[int, int, int]]:
+    """Rows and columns of the kernel that lie inside the source, and how many output pixels have so many."""
+    if op.extracts:
+        return [(1, 1, op.out.shape[1] * op.out.shape[2])]
+    axes = []
+    for axis in (0, 1):
+        size, out = op.source.shape[1 + axis], op.out.shape[1 + axis]
+        first = np.arange(out) * op.layer.stride[axis] - op.layer.padding[axis]
+        inside = np.minimum(first + op.layer.kernel[axis], size) - np.maximum(first, 0)
+        axes.append(np.unique(inside, return_counts=True))
+    return [
+        (int(rows), int(columns), int(high * wide))
+        for rows, high in zip(*axes[0], strict=True)
+        for columns, wide in zip(*axes[1], strict=True)
+    ]
+
+
+def tile_op(op: Op, rows: int, columns: int) -> Op:
+    """``op`` with a single output pixel, whose kernel has so many rows and columns inside the source."""
+    height, width = op.layer.kernel
+    layer = replace(op.layer, stride=(1, 1), padding=(height - rows, width - columns))
+    source = TensorInfo((op.source.shape[0], rows, columns), op.source.max_value, op.source.min_value)
+    out = TensorInfo((op.out.shape[0], 1, 1), op.out.max_value, op.out.min_value)
+    return replace(op, layer=layer, source=source, out=out)
