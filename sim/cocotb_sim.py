@@ -47,7 +47,10 @@ def simulate(
     job.write(folder)
     report = progress or (lambda step, fraction: None)
     report("generating Verilog", 0.0)
-    depth = max(len(compile_network(net, job.config).image) for net in job.networks) + job.config.spike_depth
+    for net in job.networks:
+        compile_network(net, job.config)  # refused here, not in the simulator's process
+    # Room for any program and input, so that one build serves every job on this core.
+    depth = job.config.store_depth + job.config.spike_depth
     sources = simulation_sources(job.config, stimulus_depth=depth, seed=seed)
     if change is not None:
         sources["core.v"] = change(sources["core.v"])

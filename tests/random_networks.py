@@ -123,7 +123,7 @@ def random_quantized_network(
             continue
         if action == "stream" and grower.stream_layer():
             continue
-        if action == "project" and room >= 4 and grower.stream_projection():
+        if action == "project" and room >= 3 and grower.stream_projection():
             continue
         if dense and room == 1 and rng.random() < 0.4 and grower.dense():
             continue
@@ -253,6 +253,8 @@ class _Grower:
 
     def stream_projection(self) -> bool:
         """A stream as a tensor, its 1x1 convolution without neurons, and a layer that adds that stream."""
+        if not self.streams:
+            self.stream_layer()
         fitting = [name for name in self.streams if self.streams[name].shape[-1] <= self.max_fan_in]
         if not fitting:
             return False
