@@ -15,11 +15,13 @@ Times of a slab are relative to its start clock s (the sequencer's START state):
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .config import CoreConfig
 from .layout import (
     FETCH_LATENCY,
     SLOT_TO_WRITEBACK,
@@ -33,6 +35,8 @@ from .scan_items import ScanItems, scan_items
 
 Times = NDArray[np.int64]
 _NEVER = -(1 << 40)
+#: So many images are evaluated one after the other.
+_FEW = 4
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ def op_timing(program: Program, op: Op, counts: NDArray[np.int64], group: int, *
     """Timing of one slab; ``counts`` are its source's events ``[N, chunks, planes, H, W, G, K]``."""
     config = program.config
     items = scan_items(op, program.chunks)
-    n_images, lanes = counts.shape[0], config.event_lanes
+    n_images = counts.shape[0]
     gather = counts[
         :,
         items.chunk,
@@ -145,19 +149,36 @@ def op_timing(program: Program, op: Op, counts: NDArray[np.int64], group: int, *
         items.word + (group if op.pool else 0),
     ]  # [N, items, K]
     events = np.where((items.inside & ~items.shortcut)[None, :, None], gather, 0).transpose(1, 0, 2)
-    flagged = items.flag != Flag.NONE
-    pushed = (events > 0) | flagged[:, None, None]
+    loop = _loop_one_by_one if n_images <= _FEW else _loop_together
+    pushed, barriers, kept_pop = loop(items.flag, events, config, keep)
+    last_drain = barriers[-1]
+    last_slot = last_drain + barrier_to_slot(config) + config.slots_per_chunk - 1
+    end = last_slot + SLOT_TO_WRITEBACK + op.writes
+    return OpTiming(
+        items=items,
+        barriers=barriers,
+        end=end,
+        events=events.sum(axis=(0, 2)),
+        pushed=pushed if keep else None,
+        pop=kept_pop,
+    )
+
+
+def _loop_together(
+    flags: Times, events: Times, config: CoreConfig, keep: bool
+) -> tuple[NDArray[np.bool_], Times, Times | None]:
+    """The recurrences for many images at once: pushed ``[items, N, K]``, barriers ``[boundary, N]``, pops."""
+    count, n_images, lanes = events.shape
+    pushed = (events > 0) | (flags != Flag.NONE)[:, None, None]
     busy = np.maximum(events, 1)
     any_push = pushed.any(axis=(1, 2)).tolist()
-    flags = items.flag.tolist()
-
     q = np.full(n_images, FETCH_LATENCY, np.int64)
     free = np.full((n_images, lanes), _NEVER, np.int64)
     pops = [np.full((n_images, lanes), _NEVER, np.int64) for _ in range(config.fifo_depth)]
     last_drain = np.full(n_images, _NEVER, np.int64)
     barriers = []
-    kept_pop = np.zeros((len(items), n_images, lanes), np.int64) if keep else None
-    for j in range(len(items)):
+    kept_pop = np.zeros((count, n_images, lanes), np.int64) if keep else None
+    for j, flag in enumerate(flags.tolist()):
         q += 1
         if not any_push[j]:
             continue
@@ -167,9 +188,9 @@ def op_timing(program: Program, op: Op, counts: NDArray[np.int64], group: int, *
         finish = pop + busy[j]
         if kept_pop is not None:
             kept_pop[j] = pop
-        if flags[j]:
+        if flag:
             release = finish.max(axis=1)
-            if flags[j] != Flag.SHIFT:
+            if flag != Flag.SHIFT:
                 np.maximum(release, last_drain + config.slots_per_chunk, out=release)
                 last_drain = release
             barriers.append(release)
@@ -178,13 +199,56 @@ def op_timing(program: Program, op: Op, counts: NDArray[np.int64], group: int, *
         else:
             free = np.where(takes, finish, free)
             pops = [np.where(takes, later, now) for now, later in zip(pops, [*pops[1:], pop], strict=True)]
-    last_slot = last_drain + barrier_to_slot(config) + config.slots_per_chunk - 1
-    end = last_slot + SLOT_TO_WRITEBACK + op.writes
-    return OpTiming(
-        items=items,
-        barriers=np.array(barriers),
-        end=end,
-        events=events.sum(axis=(0, 2)),
-        pushed=pushed if keep else None,
-        pop=kept_pop,
-    )
+    return pushed, np.array(barriers), kept_pop
+
+
+def _loop_one_by_one(
+    flags: Times, events: Times, config: CoreConfig, keep: bool
+) -> tuple[NDArray[np.bool_], Times, Times | None]:
+    """The same for a few images: plain integers are faster than arrays of that size."""
+    count, n_images, lanes = events.shape
+    pushed = (events > 0) | (flags != Flag.NONE)[:, None, None]
+    barriers = np.zeros((np.count_nonzero(flags), n_images), np.int64)
+    kept_pop = np.zeros((count, n_images, lanes), np.int64) if keep else None
+    for image in range(n_images):
+        wanted = np.flatnonzero(pushed[:, image].any(axis=1))
+        pops, releases = _one_image(
+            np.diff(wanted, prepend=-1).tolist(), flags[wanted].tolist(), events[wanted, image].tolist(), config
+        )
+        barriers[:, image] = releases
+        if kept_pop is not None:
+            kept_pop[wanted, image] = pops
+    return pushed, barriers, kept_pop
+
+
+def _one_image(
+    gaps: list[int], flags: list[int], events: list[list[int]], config: CoreConfig
+) -> tuple[list[list[int]], list[int]]:
+    """Pops of the words that some lane takes, ``gaps`` fetches apart, and releases of the flagged ones."""
+    lanes, rest, shift = range(config.event_lanes), config.slots_per_chunk, int(Flag.SHIFT)
+    q, last_drain = FETCH_LATENCY, _NEVER
+    free = [_NEVER] * config.event_lanes
+    queues = [deque([_NEVER] * config.fifo_depth, maxlen=config.fifo_depth) for _ in lanes]
+    pops: list[list[int]] = []
+    releases: list[int] = []
+    for gap, flag, counts in zip(gaps, flags, events, strict=True):
+        q += gap
+        for k in lanes:
+            if (flag or counts[k]) and queues[k][0] >= q:
+                q = queues[k][0] + 1
+        here = [0] * config.event_lanes
+        release = 0
+        for k in lanes:
+            if flag or counts[k]:
+                pop = here[k] = free[k] if free[k] > q else q + 1
+                queues[k].append(pop)
+                free[k] = finish = pop + (counts[k] or 1)
+                if finish > release:
+                    release = finish
+        if flag:
+            if flag != shift:
+                release = last_drain = max(release, last_drain + rest)
+            free = [release] * config.event_lanes
+            releases.append(release)
+        pops.append(here)
+    return pops, releases

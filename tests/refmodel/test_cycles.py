@@ -185,3 +185,19 @@ def test_events_are_spikes_of_each_tap() -> None:
     active = padded.reshape(2, 2, 4, *x.shape[2:]).any(axis=2)
     assert net.layers[0].padding == (0, 0)
     assert timing.layer_events()[0].tolist() == (program.ops[0].groups * active.sum(axis=(1, 2, 3, 4))).tolist()
+
+
+def test_both_loops_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few images are evaluated one by one, many together."""
+    rng = np.random.default_rng(8)
+    for shape in ("k2p8", "k4p16", "k1p4t2"):
+        program = random_program(rng, SHAPES[shape])
+        for op in program.ops:
+            counts = random_counts(rng, program, op)
+            monkeypatch.setattr("refmodel.cycles._FEW", len(counts))
+            one = op_timing(program, op, counts, 0, keep=True)
+            monkeypatch.setattr("refmodel.cycles._FEW", 0)
+            together = op_timing(program, op, counts, 0, keep=True)
+            assert np.array_equal(one.barriers, together.barriers) and np.array_equal(one.end, together.end)
+            assert one.pushed is not None and np.array_equal(one.pushed, together.pushed)
+            assert np.array_equal(one.pop * one.pushed, together.pop * one.pushed)
