@@ -116,8 +116,9 @@ def _demand_small(layer: QuantizedLayer, most: int) -> None:
 def _can_fold(pool: QuantizedLayer, net: QuantizedNetwork, infos: dict[str, TensorInfo]) -> bool:
     """Whether every reader of a sum pool is a convolution that can take the pool into its kernel.
 
-    Where windows overlap the weights would add up, beyond their bits.  A reader with padding reads zeros where the pool's output ends, and the larger kernel must
-    read zeros there, too: the pool's windows must tile its padded source exactly.
+    Where windows overlap the weights would add up, beyond their bits.  A reader with padding reads
+    zeros where the pool's output ends, and the larger kernel must read zeros there, too: the pool's
+    windows must tile its source exactly.
     """
     _, height, width = infos[pool.source].shape
     tiles = all(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from refmodel.bounds import layer_bounds
 from refmodel.buffers import Buffer
-from refmodel.compiler import compile_network, stored_threshold
+from refmodel.compiler import compile_network
 from refmodel.errors import CompileError
 from refmodel.layout import (
     CombineOp,
@@ -22,6 +22,7 @@ from refmodel.layout import (
     header_fields,
     param_fields,
 )
+from refmodel.limits import stored_threshold
 from refmodel.program import Program, Slab
 from refmodel.quantized import QuantizedInput, QuantizedLayer, QuantizedNetwork, TensorInfo
 from tests.random_networks import random_quantized_network
