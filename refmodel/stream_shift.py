@@ -19,7 +19,7 @@ from .layers import FloatArray
 
 @dataclass(frozen=True, eq=False)
 class SharedReader:
-    """A convolution of a stream's tensor whose scale others decide: weight ``[Cout, Cin, KH, KW]``, scales ``[Cout]``."""
+    """A convolution of a stream's tensor, weight ``[Cout, Cin, KH, KW]``, whose ``scales`` ``[Cout]`` others decide."""
 
     weight: FloatArray
     scales: FloatArray

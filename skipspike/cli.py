@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 
 from refmodel.errors import SkipspikeError
 
-from . import __version__, console, views
+from . import __version__, bench, console, views
 from .progress import Progress
 
 #: Set to anything to see the traceback of an internal error.
@@ -92,9 +92,15 @@ class Tools(StrEnum):
     native = "native"
 
 
-Net = Annotated[str, typer.Argument(metavar="NET", help="A .skn file or the name of a bundled network.")]
+_NET = "A .skn file, a bundled network, or zoo:NAME,option=value,...; `skipspike networks` lists the names."
+Net = Annotated[str, typer.Argument(metavar="NET", help=_NET)]
 BoardName = Annotated[str, typer.Option("--board", metavar="BOARD", help="A board; `skipspike boards` lists them.")]
-Data = Annotated[str, typer.Option("--data", metavar="DATA", help="'digits' or an .npz file with x and y.")]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data", metavar="DATA", help="'digits' (default), 'random' (default of zoo:), or an .npz file with x and y."
+    ),
+]
 Bits = Annotated[
     int | None, typer.Option("--bits", metavar="N", min=2, max=16, help="Weight bits, instead of the network's own.")
 ]
@@ -176,7 +182,7 @@ def boards(as_json: Json = False) -> None:
 
 @_verb
 def networks(as_json: Json = False) -> None:
-    """List the bundled networks."""
+    """List the bundled networks and the zoo's."""
     from . import api
 
     _finish(lambda _: api.networks(), views.networks, as_json)
@@ -193,7 +199,7 @@ def info(network: Net, bits: Bits = None, as_json: Json = False) -> None:
 @_verb
 def evaluate(
     network: Net,
-    data: Data = "digits",
+    data: Data = None,
     samples: Annotated[int | None, typer.Option(metavar="N", min=1, help="The first so many; all by default.")] = None,
     bits: Bits = None,
     board: Annotated[str | None, typer.Option(metavar="BOARD", help="Quantise for this board's core.")] = None,
@@ -213,16 +219,25 @@ def evaluate(
 def estimate(
     network: Net,
     board: BoardName = "icebreaker",
-    data: Data = "digits",
+    data: Data = None,
     samples: Annotated[int | None, typer.Option(metavar="N", min=1, help="The first so many; 8 by default.")] = None,
     bits: Bits = None,
+    analytic: Annotated[
+        bool, typer.Option("--analytic", help="Expect clocks from spike densities, without weights or data.")
+    ] = False,
+    density: Annotated[
+        str | None,
+        typer.Option(metavar="RATE", help="Rate of all neurons, or LAYER=RATE,... with patterns; implies --analytic."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Clocks, memories, and whether it fits."""
     from . import api
 
     _finish(
-        lambda p: api.estimate(network, board=board, data=data, samples=samples, bits=bits, progress=p),
+        lambda p: api.estimate(
+            network, board=board, data=data, samples=samples, bits=bits, analytic=analytic, density=density, progress=p
+        ),
         views.estimate,
         as_json,
     )
@@ -231,7 +246,7 @@ def estimate(
 @_verb
 def generate(
     network: Annotated[
-        str | None, typer.Argument(metavar="[NET]", help="A .skn file or the name of a bundled network.")
+        str | None, typer.Argument(metavar="[NET]", help=_NET)
     ] = None,
     board: Annotated[
         str | None, typer.Option("--board", metavar="BOARD", help="The board whose core runs NET.")
@@ -277,7 +292,7 @@ def generate(
 def simulate(
     network: Net,
     board: BoardName = "icebreaker",
-    data: Data = "digits",
+    data: Data = None,
     samples: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="The first so many; 4, or 1 in amaranth.")
     ] = None,
@@ -375,6 +390,9 @@ def _late(result: dict[str, Any]) -> str:
         f"warning: the clock is not met: {result['fmax_hz'] / 1e6:.2f} MHz for {result['clock_hz'] / 1e6:.2f} MHz; "
         "try another --seed"
     )
+
+
+bench.mount(app, _finish)
 
 
 def main() -> None:

@@ -9,33 +9,47 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refmodel import bundled, floatmodel, golden, modelfile
+from refmodel import bundled, floatmodel, golden, modelfile, zoo
 from refmodel.bounds import bits_needed, network_bounds
 from refmodel.config import CoreConfig
 from refmodel.datasets import load_data
+from refmodel.densities import random_inputs
 from refmodel.errors import DataError, ModelFileError, NetworkError
 from refmodel.network import Network
+from refmodel.outline import outline
 from refmodel.quantize import quantize
 from refmodel.quantized import QuantizedNetwork
 
 from .progress import Progress, silent
 
+#: Data made up on the spot, and how much of it unless told otherwise.
+RANDOM = "random"
+RANDOM_SAMPLES = 32
+#: Networks of the zoo with more parameters are described without weights.
+MOST_PARAMETERS = 2_000_000
 #: Images evaluated between two words of progress.
 _BATCH = 30
 
 
-def open_network(network: str | Path) -> Network | QuantizedNetwork:
-    """The network of a .skn file or a bundled one by name; NetworkError or ModelFileError if it is neither."""
+def open_network(network: str | Path, *, sketch: bool = False) -> Network | QuantizedNetwork:
+    """The network of a .skn file, a bundled one by name, or one of the zoo: ``zoo:NAME,option=value,...``.
+
+    ``sketch``: one of the zoo without weights.  NetworkError or ModelFileError if there is no such network.
+    """
     name = str(network)
     if name in bundled.names():
         return bundled.load_network(name)
+    if name.startswith(zoo.PREFIX):
+        found, options = zoo.read(name)
+        return zoo.sketch(found, **options) if sketch else zoo.build(found, **options)
     path = Path(network)
     if path.is_dir():
         raise ModelFileError(f"{name}: a folder, not a model file; name the {modelfile.SUFFIX} file in it")
     if path.exists() or path.suffix == modelfile.SUFFIX:
         return modelfile.load(path)
     raise NetworkError(
-        f"no network {name!r}: neither a {modelfile.SUFFIX} file nor a bundled network ({', '.join(bundled.names())})"
+        f"no network {name!r}: neither a {modelfile.SUFFIX} file nor a bundled network ({', '.join(bundled.names())}) "
+        f"nor {zoo.PREFIX}NAME; `skipspike networks` lists all names"
     )
 
 
@@ -54,19 +68,37 @@ def quantised(
                 "use the float network it was made from"
             )
         return net
+    return quantize(net, chosen_bits(net, bits), max_sum=None if config is None else (1 << (config.acc_width - 1)) - 1)
+
+
+def chosen_bits(net: Network | QuantizedNetwork, bits: int | None) -> int:
+    """Weight bits: ``bits``, or those that the network's ``meta`` recommends."""
+    if isinstance(net, QuantizedNetwork):
+        return net.weight_bits
     recommended = net.meta.get("weight_bits", 8)
-    if bits is None:
-        bits = recommended if isinstance(recommended, int) else 8
-    return quantize(net, bits, max_sum=None if config is None else (1 << (config.acc_width - 1)) - 1)
+    return bits or (recommended if isinstance(recommended, int) else 8)
+
+
+def data_of(net: Network | QuantizedNetwork, data: str | Path | None) -> str | Path:
+    """``data``, or what the network's ``meta`` names: ``digits``, or ``random`` for networks of the zoo."""
+    if data is not None:
+        return data
+    return RANDOM if net.meta.get("data") == RANDOM else "digits"
 
 
 def samples_of(
-    net: QuantizedNetwork, data: str | Path, samples: int | None, default: int | None = None
+    net: QuantizedNetwork, data: str | Path | None, samples: int | None, default: int | None = None
 ) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
     """The first ``samples`` inputs and labels of a data set; DataError if they do not fit ``net``.
 
-    Without a number: the first ``default``, or as many as there are.
+    Without a number: the first ``default``, or as many as there are.  Data ``random``: inputs of
+    :func:`refmodel.densities.random_inputs`, the same every time, with the label -1, which is no class.
     """
+    data = data_of(net, data)
+    if data == RANDOM:
+        count = samples or default or RANDOM_SAMPLES
+        x = random_inputs(net.input, net.steps, count, np.random.default_rng(0))
+        return x, np.full(count, -1, np.int64)
     x, y = load_data(data)
     if samples is None and default is not None:
         samples = min(default, len(x))
@@ -78,7 +110,7 @@ def samples_of(
         axes = "(C, H, W)" if net.input.static else "(T, C, H, W)"
         raise DataError(
             f"data {str(data)!r} has samples of shape {x.shape[1:]}, but network {net.name!r} takes "
-            f"{axes} = {tuple(expected)}; reshape the data or use another network"
+            f"{axes} = {tuple(expected)}; reshape the data, use another network or data '{RANDOM}'"
         )
     top = (1 << net.input.bits) - 1
     if int(x.max()) > top:
@@ -89,25 +121,36 @@ def samples_of(
     return x, y
 
 
-def percent(predictions: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
-    """Accuracy in percent, two decimals."""
-    return round(100.0 * float(np.mean(predictions == labels)), 2)
+def percent(predictions: NDArray[np.int64], labels: NDArray[np.int64]) -> float | None:
+    """Accuracy in percent, two decimals; None where the data has no labels."""
+    return None if (labels < 0).all() else round(100.0 * float(np.mean(predictions == labels)), 2)
 
 
 def networks() -> dict[str, Any]:
-    """The bundled networks: name, family, data, T, parameters, bits and accuracies in percent."""
-    return {"networks": bundled.list_networks()}
+    """The bundled networks, ``networks``: name, family, data, T, parameters, bits and accuracies in percent;
+    and those of the zoo, ``zoo``: name, family, source and options with their defaults."""
+    found = [zoo.entry(name) for name in zoo.names()]
+    listed = [
+        {"name": zoo.PREFIX + one.name, "family": one.family, "source": one.source, "options": dict(one.defaults)}
+        for one in found
+    ]
+    return {"networks": bundled.list_networks(), "zoo": listed}
 
 
 def info(network: str | Path, *, bits: int | None = None) -> dict[str, Any]:
     """Layers, shapes, widths and parameters of a network; widths are those of its integer form.
 
-    ``sum_bits`` and ``membrane_bits`` of a layer are the signed widths that no input can exceed.
+    ``sum_bits`` and ``membrane_bits`` of a layer are the signed widths that no input can exceed; they are None for
+    networks of the zoo with more than ``MOST_PARAMETERS``, which get no weights for this.
     """
-    net = open_network(network)
-    whole = quantised(net, bits)
+    net = open_network(network, sketch=True)
+    drawn = str(network).startswith(zoo.PREFIX)
+    huge = drawn and net.parameters > MOST_PARAMETERS
+    if drawn and not huge:
+        net = open_network(network)
+    whole = outline(net, chosen_bits(net, bits)) if huge and isinstance(net, Network) else quantised(net, bits)
     tensors = whole.tensors()
-    all_bounds = network_bounds(whole)
+    all_bounds = {} if huge else network_bounds(whole)
     layers = []
     for layer in whole.layers:
         out = tensors[layer.name]
@@ -130,8 +173,9 @@ def info(network: str | Path, *, bits: int | None = None) -> dict[str, Any]:
             "membrane_bits": None,
         }
         if layer.weight is not None:
-            bounds = all_bounds[layer.name]
             entry["parameters"] = int(layer.weight.size) + (0 if layer.bias is None else int(layer.bias.size))
+        if layer.weight is not None and not huge:
+            bounds = all_bounds[layer.name]
             entry["sum_bits"] = bits_needed(bounds.sum_low, bounds.sum_high)
             entry["membrane_bits"] = bits_needed(bounds.membrane_low, bounds.membrane_high)
         layers.append(entry)
@@ -150,7 +194,7 @@ def info(network: str | Path, *, bits: int | None = None) -> dict[str, Any]:
 def evaluate(
     network: str | Path,
     *,
-    data: str | Path = "digits",
+    data: str | Path | None = None,
     samples: int | None = None,
     bits: int | None = None,
     board: str | None = None,
@@ -180,7 +224,7 @@ def evaluate(
         accuracy_float = percent(predict(lambda part: floatmodel.run(net, part).predictions, "float model"), y)
     return {
         "network": whole.name,
-        "data": str(data),
+        "data": str(data_of(whole, data)),
         "weight_bits": whole.weight_bits,
         "samples": len(x),
         "accuracy": percent(integer, y),

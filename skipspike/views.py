@@ -45,7 +45,15 @@ def networks(result: dict[str, Any]) -> None:
             _percent(n["accuracy_int"]),
             str(n["weight_bits"]),
         )
-    show(rows)
+    names = table("zoo", "family", "options and defaults")
+    for n in result["zoo"]:
+        options = ",".join(f"{key}={_short(value)}" for key, value in n["options"].items())
+        names.add_row(n["name"], n["family"], options)
+    show(rows, "", names)
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def info(result: dict[str, Any]) -> None:
@@ -88,26 +96,38 @@ def evaluate(result: dict[str, Any]) -> None:
 
 
 def estimate(result: dict[str, Any]) -> None:
-    if not result["fits"]:
+    missing = [f"  {limit['text']}" for limit in result["limits"]]
+    if result["clocks_per_inference"] is None:
         show(f"{result['network']} does not fit {result['board']}: {result['reason']}")
+        if len(missing) > 1:
+            show("all that its core lacks (--analytic tells the clocks of one that has it):", *missing)
         return
-    rows = table("layer", ">clocks", ">events", ">lane use")
+    exact = result["exact"]
+    rows = table("layer", ">clocks", ">events", ">lane use", *([] if exact else [">density"]))
     for layer in result["layers"]:
-        rows.add_row(
-            layer["name"], f"{layer['clocks']:.0f}", f"{layer['events']:.0f}", f"{100 * layer['lane_use']:.1f} %"
-        )
+        columns = [f"{layer['clocks']:.0f}", f"{layer['events']:.0f}", f"{100 * layer['lane_use']:.1f} %"]
+        rows.add_row(layer["name"], *columns, *([] if exact else [f"{layer['density']:.3f}"]))
     memory = result["memory"]
+    source = f"mean of {result['samples']} samples" if exact else "EXPECTED of the densities above, not exact"
+    lacks = [f"{result['network']} does not fit {result['board']}; its core lacks:", *missing] if missing else []
+    core = "a larger core of the same shape, at the same clock:" if missing else f"{result['board']}:"
     show(
         rows,
         "",
-        f"{result['network']} on {result['board']}, {result['lanes']} lanes, mean of {result['samples']} samples:",
+        *lacks,
+        f"{result['network']} on {core} {result['lanes']} lanes, {source}:",
         f"  {result['clocks_per_inference']:.0f} clocks an inference, "
-        f"{result['frames_per_second']:.0f} frames/s at {_mhz(result['clock_hz'])}",
+        f"{_rate(result['frames_per_second'])} frames/s at {_mhz(result['clock_hz'])}",
         *(
             f"  {name} memory: {memory[name + '_words']} of {memory[name + '_depth']} words"
-            for name in ("store", "spike", "bank")
+            for name in ("store", "spike", "stream", "bank")
+            if memory[name + "_words"]
         ),
     )
+
+
+def _rate(frames: float) -> str:
+    return f"{frames:.0f}" if frames >= 10 else f"{frames:.3g}"
 
 
 def generate(result: dict[str, Any]) -> None:

@@ -64,7 +64,8 @@ def test_no_neuron_gets_out_whatever_it_is_fed(seed: int) -> None:
     low, high = int(bounds.membrane_low[0]), int(bounds.membrane_high[0])
     weights, bias, threshold = layer.weight.ravel().tolist(), int(layer.bias[0]), int(layer.threshold[0])
     currents = (0,) if layer.current is None else (0, int(layer.current[0]))
-    inputs = {weights[0] * a + weights[1] * b + bias + r for a in (bottom, top) for b in (bottom, top) for r in currents}
+    ends = (bottom, top)
+    inputs = {weights[0] * a + weights[1] * b + bias + r for a in ends for b in ends for r in currents}
     reached = {0}
     for _ in range(steps):
         charged = set()

@@ -232,7 +232,7 @@ REFUSALS = {
         lambda b: b.spiking_resnet_block("stem", *W, *W, projection=ONE, current=0.5), False, "no current"
     ),
     "no stream": (lambda b: b.ms_block(b.conv("stem", *W), *W, *W), False, "keeps no membrane stream"),
-    "pool without projection": (lambda b: b.ms_block("stem", *W, *W, pool_projection=True), False, "needs a projection"),
+    "pool without projection": (lambda b: b.ms_block("stem", *W, *W, pool_projection=True), False, "needs a proj"),
     "large pool projection": (
         lambda b: b.ms_block("stem", *W, *W, stride=2, projection=W, pool_projection=True), False, "1x1"
     ),

@@ -76,7 +76,8 @@ def ms_network(rng: np.random.Generator, blocks: int = 3, max_bits: int | None =
 
 def test_layers_joined_by_a_stream_share_the_largest_scale() -> None:
     net = ms_network(np.random.default_rng(0))
-    made = by_name(quantize(net, 8))
+    whole = quantize(net, 8)
+    made = by_name(whole)
     first = ["stem", "block1.conv2", "block2.conv2", "block3.conv2"]
     second = ["down.projection", "down.conv2", "last.conv2"]
     for group in (first, second):
@@ -98,6 +99,8 @@ def test_layers_joined_by_a_stream_share_the_largest_scale() -> None:
     real = array(made["down.projection"].weight)[:, :, 0, 0] * ratio
     assert (np.abs(real - layer.weight[:, :, 0, 0]) <= ratio / 2 * 1.0001).all()
     assert np.abs(array(made["down.projection"].weight)).max() > 16, "shifting leaves the projection its bits"
+    row = next(row for row in report(net, whole) if row.name == "down.projection")
+    assert row.weight_error == pytest.approx(np.abs(real - layer.weight[:, :, 0, 0]).max())
 
 
 @settings(max_examples=30, deadline=None)
@@ -272,12 +275,13 @@ def test_limits_hold_with_shared_scales(seed: int, max_sum: int, max_stream: int
     assert isinstance(rescaled, dict)
     shared = [rescaled.get(name) for name in ("down.projection", "down.conv2", "last.conv2")]
     assert shared[0] == shared[1] == shared[2]
-    if max_stream == 4000:
+    free = network_bounds(quantize(net, 6))["last.conv2"]
+    if np.maximum(free.input_high, -free.input_low).max() > 1.5 * max_stream:
         assert shared[0] and all(factor > 1 for factor in shared[0].values())
 
 
 def test_limits_are_not_exceeded_by_much() -> None:
-    """max_stream costs what it must: the worst stream is just below it."""
+    """max_stream costs what it must: every channel's worst stream is near it."""
     net = ms_network(np.random.default_rng(3), blocks=1)
 
     def largest(made: QuantizedNetwork) -> np.ndarray:
@@ -286,7 +290,7 @@ def test_limits_are_not_exceeded_by_much() -> None:
 
     assert (largest(quantize(net, 8)) > 12000).all()
     reach = largest(quantize(net, 8, max_stream=10000))
-    assert (reach <= 10000).all() and (reach >= 9800).all()
+    assert (reach <= 10000).all() and (reach >= 9000).all()
     with pytest.raises(NetworkError, match="max_stream=9 leaves channel 0 no weights"):
         quantize(net, 8, max_stream=9)
 

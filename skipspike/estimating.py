@@ -1,0 +1,219 @@
+"""What a network costs on a board's core, without synthesis: exact clocks, or those to expect of huge networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boards.registry import Board, get_board
+from refmodel import golden, zoo
+from refmodel.buffers import chunk_count
+from refmodel.compiler import compile_network
+from refmodel.config import CoreConfig
+from refmodel.cycles import run_timing
+from refmodel.errors import CompileError, ConfigError, SkipspikeError
+from refmodel.lowering import lower
+from refmodel.needs import Limit, plan
+from refmodel.network import Network
+from refmodel.outline import outline
+from refmodel.outlook import operations, outlook, walked_words
+from refmodel.program import Program
+from refmodel.quantized import QuantizedNetwork
+
+from .cores import core_for
+from .hardware import core_memory
+from .models import chosen_bits, open_network, quantised, samples_of
+from .progress import Progress, silent
+
+#: Samples unless told otherwise.
+DEFAULT_SAMPLES = 8
+#: Inputs whose spikes are kept at the same time.
+_BATCH = 8
+
+#: Larger networks are estimated from densities: words that the exact model walks (about a minute's work), or
+#: synaptic operations of an input, all steps and zeros included.
+MOST_WORDS = 2_000_000
+MOST_OPERATIONS = 4_000_000_000
+
+
+def estimate(
+    network: str | Path,
+    *,
+    board: str = "icebreaker",
+    data: str | Path | None = None,
+    samples: int | None = None,
+    bits: int | None = None,
+    analytic: bool = False,
+    density: str | Mapping[str, float] | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Clocks, frames a second and memories of a network on the core that a board gets for it.
+
+    By default by the cycle model on real inputs: ``clocks`` are exact, one entry for each of the samples (8 by
+    default); ``clocks_per_inference`` and the layers' figures are means over them.  ``lane_use``: part of the K event
+    lanes' clocks in which an event entered the array.  A network that the core cannot run has ``fits`` false, a
+    ``reason``, all ``limits``, and no figures.
+
+    ``analytic``: clocks to expect of values of certain densities (``exact`` is false), also of networks that do not
+    fit, for a core that has what they lack.  ``density``: rate of all neurons (``"0.2"``), or of some
+    (``"input=0.3,stage1.*=0.1"``, or a mapping); implies ``analytic``.  Networks beyond ``MOST_WORDS`` or
+    ``MOST_OPERATIONS`` are estimated so, too, unless ``data`` or ``samples`` ask for the exact model.
+    """
+    found = get_board(board)
+    wanted = analytic or density is not None
+    if wanted and (data is not None or samples is not None):
+        raise SkipspikeError("an analytic estimate takes densities and no data; leave out data and samples")
+    sketch = open_network(network, sketch=True)
+    if wanted or (data is None and samples is None and _is_huge(_shape(sketch, bits), found)):
+        return _expected(_shape(sketch, bits), found, rates_of(density), progress)
+    progress("quantising", None)
+    net = quantised(open_network(network) if _without_weights(network) else sketch, bits, found.core)
+    return _exact(net, found, data, samples, progress)
+
+
+def rates_of(density: str | Mapping[str, float] | None) -> dict[str, float]:
+    """Rates by layer name or pattern, from ``"0.2"`` or ``"input=0.3,stage1.*=0.1"``; raises SkipspikeError."""
+    if density is None or isinstance(density, Mapping):
+        return dict(density or {})
+    rates: dict[str, float] = {}
+    for item in density.split(","):
+        pattern, equals, text = item.rpartition("=")
+        try:
+            rates[pattern if equals else "*"] = float(text)
+        except ValueError:
+            raise SkipspikeError(f"density {item!r}: write a rate from 0 to 1, or LAYER=RATE,...") from None
+    return rates
+
+
+def _without_weights(network: str | Path) -> bool:
+    return str(network).startswith(zoo.PREFIX)
+
+
+def _shape(net: Network | QuantizedNetwork, bits: int | None) -> QuantizedNetwork:
+    return net if isinstance(net, QuantizedNetwork) else outline(net, chosen_bits(net, bits))
+
+
+def _is_huge(shape: QuantizedNetwork, board: Board) -> bool:
+    """Whether the exact model would take too long."""
+    if operations(shape) > MOST_OPERATIONS:
+        return True
+    lowered = lower(shape)
+    try:
+        planned = plan(lowered, board.core)
+    except (CompileError, ConfigError):
+        return False
+    return walked_words(planned.ops, chunk_count(lowered, board.core)) > MOST_WORDS
+
+
+def _result(net: QuantizedNetwork, board: Board) -> dict[str, Any]:
+    """What every estimate says, before there are figures."""
+    return {
+        "network": net.name,
+        "board": board.name,
+        "weight_bits": net.weight_bits,
+        "lanes": board.core.lanes,
+        "clock_hz": board.clock_hz,
+        "exact": True,
+        "samples": 0,
+        "fits": True,
+        "reason": None,
+        "limits": [],
+        "clocks_per_inference": None,
+        "frames_per_second": None,
+        "clocks": [],
+        "layers": [],
+        "memory": _memory(board, board.core, {}),
+    }
+
+
+def _memory(board: Board, config: CoreConfig, words: dict[str, int]) -> dict[str, Any]:
+    """Words used of each memory, bits of the core's memories, and what the board has."""
+    return {
+        **words,
+        "core": core_memory(config),
+        "board": {
+            "brams": board.brams,
+            "bram_bits": board.bram_total_kbit * 1024,
+            "sprams": board.sprams,
+            "spram_bits": board.sprams * 256 * 1024,
+        },
+    }
+
+
+def _limits(limits: tuple[Limit, ...]) -> list[dict[str, Any]]:
+    return [{**asdict(limit), "text": str(limit)} for limit in limits]
+
+
+def _expected(
+    shape: QuantizedNetwork, board: Board, rates: dict[str, float], progress: Progress
+) -> dict[str, Any]:
+    """Clocks to expect, on a larger core where this one does not do."""
+    progress("expecting clocks", None)
+    result = _result(shape, board) | {"exact": False}
+    try:
+        config = core_for(board, shape)
+        found = outlook(shape, config, rates)
+    except (CompileError, ConfigError) as error:
+        return result | {"fits": False, "reason": str(error)}
+    result["clocks_per_inference"] = found.clocks
+    result["frames_per_second"] = board.clock_hz / found.clocks
+    result["layers"] = [asdict(layer) for layer in found.layers]
+    result["limits"] = _limits(found.limits)
+    if found.limits:
+        result |= {"fits": False, "reason": "; ".join(str(limit) for limit in found.limits)}
+    result["memory"] = _memory(board, config, found.memory)
+    return result
+
+
+def _exact(
+    net: QuantizedNetwork, board: Board, data: str | Path | None, samples: int | None, progress: Progress
+) -> dict[str, Any]:
+    """Clocks on real inputs."""
+    x, _ = samples_of(net, data, samples, DEFAULT_SAMPLES)
+    result = _result(net, board) | {"samples": len(x)}
+    config = board.core
+    try:
+        config = core_for(board, net)
+        program = compile_network(net, config)
+    except (CompileError, ConfigError) as error:
+        return result | {"fits": False, "reason": str(error), "limits": _all_limits(net, config)}
+    clocks, layer_clocks, layer_events = _times(program, x, progress)
+    mean = float(clocks.mean())
+    result["clocks_per_inference"] = mean
+    result["frames_per_second"] = board.clock_hz / mean
+    result["clocks"] = clocks.tolist()
+    result["layers"] = [
+        {
+            "name": op.layer.name,
+            "clocks": float(layer_clocks[index].mean()),
+            "events": float(layer_events[index].mean()),
+            "lane_use": float(layer_events[index].sum() / (config.event_lanes * layer_clocks[index].sum())),
+        }
+        for index, op in enumerate(program.ops)
+    ]
+    result["memory"] = _memory(board, config, program.memory())
+    return result
+
+
+def _all_limits(net: QuantizedNetwork, config: CoreConfig) -> list[dict[str, Any]]:
+    """Everything that a refused network needs; nothing where no core of the shape will do."""
+    try:
+        return _limits(plan(lower(net), config).limits)
+    except (CompileError, ConfigError):
+        return []
+
+
+def _times(program: Program, x: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Clocks ``[N]``, and clocks and events of every layer ``[layer, N]``."""
+    parts = []
+    for start in range(0, len(x), _BATCH):
+        progress("cycle model", start / len(x))
+        spikes = golden.run(program.network, x[start : start + _BATCH], keep=True)
+        timing = run_timing(program, spikes.tensors)
+        parts.append((timing.clocks, timing.layer_clocks(), timing.layer_events()))
+    clocks, by_layer, events = zip(*parts, strict=True)
+    return np.concatenate(clocks), np.concatenate(by_layer, axis=1), np.concatenate(events, axis=1)
