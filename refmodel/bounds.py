@@ -33,6 +33,8 @@ def layer_bounds(
     shift moves it towards 0, or by one unit past it), so after T steps it is at least T times the
     lowest input; a hard reset keeps it below the threshold between steps, which bounds it above.
     """
+    if layer.kind == "apply":
+        return _apply_bounds(layer, steps, stream)
     if layer.weight is None:
         return _window_bounds(layer, source)
     flat = layer.weight.reshape(layer.weight.shape[0], -1).astype(np.int64)
@@ -49,7 +51,8 @@ def layer_bounds(
     x_high = high + bias + np.maximum(current, 0)
     if stream is not None:
         x_low, x_high = x_low + stream.input_low, x_high + stream.input_high
-    driven_low, driven_high = (np.maximum(x, 0) if layer.rectify else x for x in (x_low, x_high))
+    gated = layer.rectify or layer.attention is not None
+    driven_low, driven_high = (np.maximum(x, 0) if gated else x for x in (x_low, x_high))
     if layer.stateless or layer.threshold is None:
         return LayerBounds(low, high, driven_low, driven_high, x_low, x_high)
     h_low, h_high = _membrane_bounds(layer, driven_low, driven_high, steps)
@@ -74,6 +77,17 @@ def _membrane_bounds(
     return h_low, h_high
 
 
+def _apply_bounds(layer: QuantizedLayer, steps: int, stream: LayerBounds | None) -> LayerBounds:
+    """A gate takes X at most where it is, and never below 0."""
+    assert stream is not None
+    zero = np.zeros_like(stream.input_low)
+    high = np.maximum(stream.input_high, 0)
+    if layer.stateless:
+        return LayerBounds(zero, zero, zero, high, stream.input_low, stream.input_high)
+    h_low, h_high = _membrane_bounds(layer, zero, high, steps)
+    return LayerBounds(zero, zero, h_low, h_high, stream.input_low, stream.input_high)
+
+
 def _window_bounds(layer: QuantizedLayer, source: TensorInfo) -> LayerBounds:
     channels = source.shape[0]
     zero = np.zeros(channels, np.int64)
@@ -92,7 +106,8 @@ def network_bounds(net: QuantizedNetwork) -> dict[str, LayerBounds]:
             bounds[layer.name] = LayerBounds(low, high, low, high, low, high)
             continue
         pixels = infos[layer.name].shape[1] * infos[layer.name].shape[2]
-        stream = bounds[layer.stream] if layer.stream else None
+        kept = layer.source if layer.kind == "apply" else layer.stream
+        stream = bounds[kept] if kept else None
         bounds[layer.name] = layer_bounds(layer, infos[layer.source], net.steps, pixels, stream)
     return bounds
 

@@ -52,7 +52,7 @@ class _Region:
 
 def tensors_read(layer: QuantizedLayer) -> list[str]:
     """Tensors that a layer reads; membrane streams are none."""
-    source = [] if layer.kind == "stream" else [layer.source]
+    source = [] if layer.kind in ("stream", "apply") else [layer.source]
     return source if layer.shortcut is None else [*source, layer.shortcut]
 
 
@@ -111,7 +111,7 @@ def plan_buffers(net: QuantizedNetwork, config: CoreConfig) -> dict[str, Buffer]
             and shortcut != INPUT
             and last[shortcut] == index
             and infos[shortcut].shape == infos[layer.name].shape
-            and region_of[shortcut] != region_of[layer.source]
+            and region_of[shortcut] != region_of.get(layer.source if layer.kind != "apply" else "")
         ):
             region = regions[region_of[shortcut]]
             region_of[layer.name] = region_of[shortcut]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from .attention_layout import attention_words
 from .bounds import LayerBounds, network_bounds
 from .buffers import Buffer, chunk_count, plan_buffers, stored_tensors
 from .config import CoreConfig
@@ -12,7 +15,7 @@ from .layout import CombineOp, descriptor_bits, descriptor_fields, descriptor_wo
 from .limits import check_op, check_widths, stored_threshold
 from .lowering import lower
 from .program import Op, Program, Slab
-from .quantized import IntArray, QuantizedNetwork, TensorInfo
+from .quantized import INPUT, IntArray, QuantizedNetwork, TensorInfo
 from .streams import StreamBuffer, plan_streams
 
 _COMBINE = {
@@ -50,10 +53,15 @@ def compile_network(net: QuantizedNetwork, config: CoreConfig) -> Program:
                 descriptor = _descriptor(net, config, op, group, buffers, chunks)
                 descriptor |= _neuron_fields(config, op)
                 descriptor |= _stream_fields(config, op, group, plane, streams)
+                if not op.scans:
+                    descriptor |= {"in_x": 0, "in_y": 0}  # every window lies outside: tiles drain at once
                 if op.extracts:
                     descriptor |= _extraction_fields(op, group, plane, buffers)
-                slabs.append(Slab(op, group, len(image), descriptor, plane))
-                image += _slab_image(config, op, group, descriptor, bounds[op.layer.name])
+                slab = Slab(op, group, len(image), descriptor, plane)
+                if config.attention is not None and op.layer.attention is not None:
+                    descriptor |= _attention_fields(config, slab)
+                slabs.append(replace(slab, descriptor=descriptor))
+                image += _slab_image(config, slabs[-1], bounds[op.layer.name])
     classes = ops[-1].out.shape[0]
     image.append(pack(header_fields(config), {"end": 1, "classes_last": classes - 1}))
     if len(image) > config.store_depth:
@@ -73,26 +81,28 @@ def _ops(net: QuantizedNetwork, config: CoreConfig, bounds: dict[str, LayerBound
     for index, layer in enumerate(net.layers):
         source, out = infos[layer.source], infos[layer.name]
         shortcut = infos[layer.shortcut] if layer.shortcut is not None else None
-        channelwise = layer.kind in ("window", "stream")
+        channelwise = layer.kind in ("window", "stream", "apply")
+        silent = layer.kind in ("stream", "apply")
         words = 1 if channelwise else -(-source.shape[0] // config.output_lanes)
         tags = words if channelwise else layer.kernel[0] * layer.kernel[1] * words
         signed = source.signed and not channelwise
         op = Op(
             index=index,
             layer=layer,
-            source=TensorInfo(source.shape, 1) if layer.kind == "stream" else source,
+            source=TensorInfo(source.shape, 1) if silent else source,
             out=out,
             groups=-(-out.shape[0] // config.output_lanes),
             words=words,
             shared_taps=channelwise,
             sc_planes=0 if shortcut is None else shortcut.planes,
             out_planes=out.planes,
-            weights=1 if layer.kind == "stream" else tags * config.channels_per_word * (2 if signed else 1),
+            weights=1 if silent else tags * config.channels_per_word * (2 if signed else 1),
             discard=layer.kind != "readout" and layer.name not in stored,
             top_tag=tags if signed else 0,
+            attention_words=tuple(attention_words(layer.attention)) if layer.attention is not None else (),
         )
         check_op(config, op)
-        check_widths(config, op, bounds[layer.name])
+        check_widths(config, op, bounds[layer.name], net.steps)
         ops.append(op)
     return ops
 
@@ -101,7 +111,8 @@ def _descriptor(
     net: QuantizedNetwork, config: CoreConfig, op: Op, group: int, buffers: dict[str, Buffer], chunks: int
 ) -> dict[str, int]:
     layer = op.layer
-    source = buffers[layer.name if op.extracts else layer.source]
+    # What scans nothing needs no source: its own place stands in.
+    source = buffers[layer.source] if op.scans else buffers.get(layer.name, buffers[INPUT])
     _, in_h, in_w = op.source.shape
     _, out_h, out_w = op.out.shape
     row, planes = in_w * source.groups, op.source.planes
@@ -178,7 +189,7 @@ def _neuron_fields(config: CoreConfig, op: Op) -> dict[str, int]:
     values = {
         "soft_reset": int(layer.reset == "soft"),
         "no_reset": int(layer.reset == "none"),
-        "stateless": int(layer.stateless or layer.kind != "conv" or layer.threshold is None),
+        "stateless": int(layer.stateless or layer.kind in ("window", "stream") or layer.threshold is None),
         "leak_a": layer.leak_shifts[0] if layer.leak_shifts else 0,
         "leak_b": layer.leak_shifts[1] if len(layer.leak_shifts) > 1 else 0,
     }
@@ -190,12 +201,25 @@ def _neuron_fields(config: CoreConfig, op: Op) -> dict[str, int]:
     return values
 
 
+def _attention_fields(config: CoreConfig, slab: Slab) -> dict[str, int]:
+    op, group, attention = slab.op, slab.group, slab.op.layer.attention
+    assert attention is not None
+    channels = attention.axis == "channel"
+    return {
+        "gated": int(not op.scores),
+        "score": int(op.scores),
+        "computes": int(slab.computes),
+        "pool_channels": int(channels),
+        "pool_first": int(channels or group == 0),
+        "pool_base": group * config.slots_per_step if channels else 0,
+        "lanes_last": min(config.output_lanes, op.out.shape[0] - group * config.output_lanes) - 1,
+    }
+
+
 def _extraction_fields(op: Op, group: int, plane: int, buffers: dict[str, Buffer]) -> dict[str, int]:
-    """A window outside an input of no size: nothing is scanned, every tile drains at once."""
+    """A slab writes one plane."""
     out = buffers[op.layer.name]
     return {
-        "in_x": 0,
-        "in_y": 0,
         "dst": out.base + group + plane * out.plane_step,
         "dst_chunk_step": out.chunk_step,
         "dst_pixel_step": out.groups - (out.chunks - 1) * out.chunk_step,
@@ -210,7 +234,7 @@ def _stream_fields(
     if op.extracts:
         bit = min(layer.shift + plane, config.stream_width - 1)  # beyond: the sign
         values |= {"extract": 1, "extract_bit": bit}
-    read = layer.source if op.extracts else layer.stream
+    read = layer.stream if op.scans else layer.source
     if read is not None:
         buffer = streams[read]
         values |= {"reads_stream": 1, "stream_in": buffer.base + group * buffer.group_words}
@@ -223,9 +247,13 @@ def _stream_fields(
 
 
 def _slab_image(
-    config: CoreConfig, op: Op, group: int, descriptor: dict[str, int], bounds: LayerBounds
+    config: CoreConfig, slab: Slab, bounds: LayerBounds
 ) -> list[int]:
-    image = [pack(header_fields(config), {"weights_last": op.weights - 1})]
+    op, group, descriptor = slab.op, slab.group, slab.descriptor
+    header = {"weights_last": op.weights - 1}
+    if slab.attention_words:
+        header["attention_words"] = len(slab.attention_words)
+    image = [pack(header_fields(config), header)]
     weights = _slab_weights(config, op, group)  # [K, n, P]
     mask = (1 << config.weight_bits) - 1
     for row in (weights.reshape(-1, config.output_lanes) & mask).tolist():
@@ -234,6 +262,7 @@ def _slab_image(
             word |= value << (lane * config.weight_bits)
         image.append(word)
     image += _slab_params(config, op, group, bounds)
+    image += slab.attention_words
     packed = pack(descriptor_fields(config), descriptor)
     assert descriptor_bits(config) >= packed.bit_length()
     width = config.store_width
@@ -244,7 +273,7 @@ def _slab_image(
 def _slab_weights(config: CoreConfig, op: Op, group: int) -> IntArray:
     """``[K, words, P]``: event lane k owns channels k*W .. k*W+W-1 of every group of P."""
     lanes, events, per_word = config.output_lanes, config.event_lanes, config.channels_per_word
-    if op.extracts:
+    if not op.scans:
         return np.zeros((events, 1, lanes), np.int64)
     if op.pool:
         return np.eye(lanes, dtype=np.int64).reshape(events, per_word, lanes)

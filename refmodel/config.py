@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .attention_config import AttentionConfig
 from .errors import ConfigError
 
 
@@ -44,6 +45,7 @@ class CoreConfig:
     store: what the resting store is made of.
     stream_width: bits of a membrane stream's value (signed); 0 builds no membrane streams.
     stream_depth: words of the stream memory (a word is one neuron slot, NU values).
+    attention: sizes of the attention unit (SynA); None builds none.  It needs membrane streams.
     """
 
     event_lanes: int = 2
@@ -72,8 +74,11 @@ class CoreConfig:
     store: Literal["bram", "spram"] = "bram"
     stream_width: int = 0
     stream_depth: int = 1024
+    attention: AttentionConfig | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.attention, dict):  # as dataclasses.asdict leaves it
+            object.__setattr__(self, "attention", AttentionConfig(**self.attention))
         for name in ("event_lanes", "output_lanes", "time_lanes", "neuron_units", "bank_lanes"):
             value = getattr(self, name)
             if not _is_power_of_two(value):
@@ -114,6 +119,10 @@ class CoreConfig:
                 f"stream_width must be 0, or 2 to membrane_width, not {self.stream_width}",
             ),
             (self.stream_depth >= 4, f"stream_depth must be at least 4, not {self.stream_depth}"),
+            (
+                self.attention is None or self.stream_width > 0,
+                "attention needs stream_width > 0: X waits in the stream memory for its gates",
+            ),
             (self.store in ("bram", "spram"), f"store must be 'bram' or 'spram', not {self.store!r}"),
         )
         for fine, message in checks:

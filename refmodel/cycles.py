@@ -21,13 +21,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .attention_layout import gate_clocks
 from .config import CoreConfig
 from .layout import (
     FETCH_LATENCY,
-    SLOT_TO_WRITEBACK,
     Flag,
     barrier_to_slot,
     descriptor_words,
+    slot_to_writeback,
 )
 from .occupancy import event_counts, time_masks
 from .program import Op, Program
@@ -110,20 +111,22 @@ def run_timing(program: Program, tensors: dict[str, NDArray[np.integer]], *, kee
         op = slab.op
         name = op.layer.source
         if op is not last_op or op.pool:
-            if not op.extracts and name not in counts_of:
+            if op.scans and name not in counts_of:
                 counts_of = {key: value for key, value in counts_of.items() if _used_later(program, key, op.index)}
                 masks = time_masks(tensors[name], config, program.chunks, op.source.planes)
                 counts_of[name] = event_counts(masks)
             _, height, width = op.source.shape
             nothing = np.zeros((n, program.chunks, 1, height, width, 1, config.event_lanes), np.int64)
-            counts = nothing if op.extracts else counts_of[name]
+            counts = counts_of[name] if op.scans else nothing
             timing = op_timing(program, op, counts, slab.group, keep=keep)
             last_op = op
         assert timing is not None
-        loaded = start + overhead + config.event_lanes * op.weights
+        loaded = start + overhead + config.event_lanes * op.weights + len(slab.attention_words)
         start = np.maximum(loaded, idle) + descriptor_words(config) + 1
         end = start + timing.end
         idle = end + 1
+        if slab.computes and op.layer.attention is not None:
+            idle = idle + 1 + gate_clocks(op.layer.attention, config)
         result.slabs.append(timing)
         result.start.append(start)
         result.end.append(end)
@@ -132,7 +135,7 @@ def run_timing(program: Program, tensors: dict[str, NDArray[np.integer]], *, kee
 
 
 def _used_later(program: Program, name: str, index: int) -> bool:
-    return any(op.layer.source == name and not op.extracts for op in program.ops[index:])
+    return any(op.layer.source == name and op.scans for op in program.ops[index:])
 
 
 def op_timing(program: Program, op: Op, counts: NDArray[np.int64], group: int, *, keep: bool = False) -> OpTiming:
@@ -153,7 +156,7 @@ def op_timing(program: Program, op: Op, counts: NDArray[np.int64], group: int, *
     pushed, barriers, kept_pop = loop(items.flag, events, config, keep)
     last_drain = barriers[-1]
     last_slot = last_drain + barrier_to_slot(config) + config.slots_per_chunk - 1
-    end = last_slot + SLOT_TO_WRITEBACK + op.writes
+    end = last_slot + slot_to_writeback(config) + op.writes
     return OpTiming(
         items=items,
         barriers=barriers,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .attention import SHIFTS, IntegerAttention
 from .errors import ModelFileError
 from .network import ConvLayer, InputSpec, Network, Neuron, PoolKind, PoolLayer, ReadoutLayer, StreamLayer
 from .quantized import QuantizedInput, QuantizedLayer, QuantizedNetwork
@@ -169,11 +170,17 @@ _STREAM = _record(StreamLayer, "stream", name=_TEXT, source=_TEXT, max_bits=_opt
 _READOUT = _record(
     ReadoutLayer, "readout", name=_TEXT, source=_TEXT, weight=_FLOATS, bias=_optional(_FLOATS), pool=_TEXT
 )
+_INTEGER_ATTENTION = _record(
+    IntegerAttention, "attention", axis=_TEXT, kind=_TEXT, first_average=_INTEGERS, first_max=_INTEGERS,
+    second=_INTEGERS, **{name: _INTEGER for name in SHIFTS}, leak=_INTEGER, threshold=_INTEGER, unit=_NUMBER,
+    score_error=_NUMBER,
+)  # fmt: skip
 _QUANTIZED_LAYER = _record(
     QuantizedLayer, "layer",
     {
         "levels": _optional(_INTEGERS), "leak_factor": _optional(_PAIR), "stateless": _FLAG, "rectify": _FLAG,
         "stream": _optional(_TEXT), "keeps_stream": _FLAG, "bits": _INTEGER, "shift": _INTEGER,
+        "attention": _optional(_INTEGER_ATTENTION),
     },
     name=_TEXT, kind=_TEXT, source=_TEXT, weight=_optional(_INTEGERS), kernel=_PAIR,
     stride=_PAIR, padding=_PAIR, bias=_optional(_INTEGERS), threshold=_optional(_INTEGERS),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from .attention import apply_gates, integer_gates
 from .errors import DataError, NetworkError
 from .legality import membrane_bound, reach_of, stream_reach, sum_bound, validate
 from .quantized import (
@@ -107,12 +108,24 @@ def _run_chunk(net: QuantizedNetwork, infos: dict[str, TensorInfo], x: Array, ke
         elif layer.kind in ("maxpool", "sumpool"):
             value = _pool(layer, live[layer.source], bits)
         elif layer.kind == "window":
-            assert layer.threshold is not None
-            total = _pool(layer, live[layer.source], np.int64)
-            fired = total >= layer.threshold
+            membrane = total = _pool(layer, live[layer.source], np.int64)
+            if layer.keeps_stream:
+                streams[layer.name] = _repeat(total, net.steps)
+                if keep:
+                    out.streams[layer.name] = _channels_first(streams[layer.name])
+            if layer.threshold is not None:
+                membrane = _gated(layer, total, net.steps)
+                fired = membrane >= layer.threshold
+                value = _combine(layer, fired, shortcut, bits)
+            if keep:
+                out.membranes[layer.name] = _channels_first(_repeat(membrane, net.steps))
+        elif layer.kind == "apply":
+            kind = _membrane_type(layer, net.steps, infos, reach)
+            driven = _gated(layer, streams[layer.source], net.steps).astype(kind)
+            fired, membrane = _neurons(layer, driven, net.steps, keep)
             value = _combine(layer, fired, shortcut, bits)
             if keep:
-                out.membranes[layer.name] = _channels_first(_repeat(total, net.steps))
+                out.membranes[layer.name] = _channels_first(membrane)
         else:
             total = _accumulate(layer, live[layer.source], reach_of(infos[layer.source]))
             if layer.kind == "readout":
@@ -127,7 +140,7 @@ def _run_chunk(net: QuantizedNetwork, infos: dict[str, TensorInfo], x: Array, ke
                 if keep:
                     out.streams[layer.name] = _channels_first(streams[layer.name])
             if layer.spikes:
-                fired, membrane = _neurons(layer, inputs, net.steps, keep)
+                fired, membrane = _neurons(layer, _gated(layer, inputs, net.steps), net.steps, keep)
                 value = _combine(layer, fired, shortcut, bits)
             else:
                 membrane = _repeat(inputs, net.steps)
@@ -197,6 +210,15 @@ def _inputs(
     if stream is not None:
         inputs = inputs + stream.astype(kind)
     return inputs
+
+
+def _gated(layer: QuantizedLayer, inputs: Array, steps: int) -> Array:
+    """X' = relu((X * gate) >> 8), ``[N, T, OH, OW, C]``, or X itself without attention."""
+    if layer.attention is None:
+        return inputs
+    x = np.moveaxis(_repeat(inputs, steps), -1, 2)
+    driven = apply_gates(x, integer_gates(x, layer.attention), layer.attention.axis)
+    return np.moveaxis(driven, 2, -1).astype(inputs.dtype)
 
 
 def _neurons(layer: QuantizedLayer, inputs: Array, steps: int, keep: bool) -> tuple[Array, Array]:

@@ -45,18 +45,25 @@ class LoadKind(IntEnum):
     WEIGHT = 1
     PARAM = 2
     DESCRIPTOR = 3
+    ATTENTION = 4
 
 
 #: Clocks between a scanned word's address and its arrival before the lane queues.
 FETCH_LATENCY = 2
 #: Clocks from a barrier to the bundle register of the first stage that carries its op.
 BARRIER_TO_BUNDLE = 2
-#: Clocks from a neuron slot's start to its spike (and membrane) being known.
-SLOT_TO_SPIKE = 4
 #: Clocks from a neuron slot's start to its input being written to the stream memory.
 SLOT_TO_STREAM = 2
-#: Clocks from the last slot's start to the write-back unit taking the spikes.
-SLOT_TO_WRITEBACK = 5
+
+
+def slot_to_spike(config: CoreConfig) -> int:
+    """Clocks from a neuron slot's start to its spike (and membrane) being known; gates take one of them."""
+    return 4 if config.attention is None else 5
+
+
+def slot_to_writeback(config: CoreConfig) -> int:
+    """Clocks from the last slot's start to the write-back unit taking the spikes."""
+    return slot_to_spike(config) + 1
 
 
 def array_latency(config: CoreConfig) -> int:
@@ -117,6 +124,16 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
         options += [("leak_factor", config.leak_bits + 1), ("leak_multiply", 1)]
     if config.rectify:
         options += [("rectify", 1)]
+    if config.attention is not None:
+        options += [
+            ("gated", 1),  # neurons integrate gated inputs
+            ("score", 1),  # sums and maxima of the inputs are made
+            ("computes", 1),  # and gates when the slab has ended
+            ("pool_channels", 1),  # by channel, not by step
+            ("pool_first", 1),  # the slab's sums start from nothing
+            ("pool_base", config.attention.entry_bits(config)),
+            ("lanes_last", (config.output_lanes - 1).bit_length()),
+        ]
     if config.signed_sources:
         options += [("top_tag", tag)]  # tag of a top bit-plane's first word: negated weights
     return _fields(
@@ -184,6 +201,7 @@ def header_fields(config: CoreConfig) -> tuple[Field, ...]:
         ("end", 1),
         ("weights_last", config.weight_addr_bits),
         ("classes_last", max(1, (config.result_depth - 1).bit_length())),
+        *([("attention_words", config.attention.weight_bits + 1)] if config.attention is not None else ()),
     )
 
 
@@ -205,6 +223,11 @@ def pack(fields: tuple[Field, ...], values: dict[str, int]) -> int:
     for field in fields:
         word |= (int(values.get(field.name, 0)) & ((1 << field.width) - 1)) << field.offset
     return word
+
+
+def load_kind_bits(config: CoreConfig) -> int:
+    """Bits of a :class:`LoadKind`."""
+    return 2 if config.attention is None else 3
 
 
 def probe_fields(config: CoreConfig) -> tuple[Field, ...]:
@@ -234,7 +257,7 @@ def probe_fields(config: CoreConfig) -> tuple[Field, ...]:
         ("write_valid", 1),
         ("write_addr", config.spike_addr_bits),
         ("write_data", config.spike_width),
-        ("load_kind", 2),
+        ("load_kind", load_kind_bits(config)),
         ("load_addr", config.store_addr_bits),
         *streams,
         ("done", 1),

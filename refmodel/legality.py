@@ -30,11 +30,15 @@ from .quantized import (
 _ALLOWED = {
     "conv": {
         "weight", "bias", "threshold", "levels", "leak_shifts", "leak_factor", "reset", "stateless", "rectify",
-        "shortcut", "combine", "current", "stream", "keeps_stream", "scale",
+        "shortcut", "combine", "current", "stream", "keeps_stream", "attention", "scale",
     },
     "maxpool": set(),
     "sumpool": set(),
-    "window": {"threshold", "shortcut", "combine"},
+    "window": {"threshold", "shortcut", "combine", "keeps_stream", "attention"},
+    "apply": {
+        "threshold", "levels", "leak_shifts", "leak_factor", "reset", "stateless", "shortcut", "combine", "attention",
+        "scale",
+    },
     "stream": {"bits", "shift"},
     "readout": {"weight", "bias", "scale"},
 }  # fmt: skip
@@ -73,7 +77,10 @@ def membrane_bound(
     layer: QuantizedLayer, steps: int, infos: dict[str, TensorInfo], reach: dict[str, int]
 ) -> int:
     """Largest magnitude a membrane (or readout total) can have: no leak term makes it grow by more than 2."""
-    step = sum_bound(layer, reach_of(infos[layer.source])) + magnitude(layer.current) + 2
+    if layer.kind == "apply":
+        step = reach[layer.source]
+    else:
+        step = sum_bound(layer, reach_of(infos[layer.source])) + magnitude(layer.current) + 2
     step += reach[layer.stream] if layer.stream else 0
     if layer.kind == "readout":
         _, height, width = infos[layer.name].shape
@@ -104,6 +111,10 @@ def validate(net: QuantizedNetwork) -> dict[str, TensorInfo]:
             streams[layer.name] = known[layer.name]
     reach = stream_reach(net)
     for layer in net.layers:
+        if layer.attention is not None:
+            wanted = net.steps if layer.attention.axis == "time" else known[layer.name].shape[0]
+            fine = layer.attention.size == wanted
+            _demand(fine, f"layer {layer.name!r}: its attention is for {layer.attention.size}, but there are {wanted}")
         bound = membrane_bound(layer, net.steps, known, reach)
         _demand(bound < 1 << 62, f"layer {layer.name!r}: membrane may reach {bound}, more than 62 bits; use less bits")
     return known
@@ -131,8 +142,12 @@ def _check_layer(
             used = isinstance(value, np.ndarray) or value != (None if option.name == "weight" else option.default)
             fine = option.name in _ALLOWED[layer.kind] or option.name in ("stride", "padding") or not used
             _demand(fine, f"{where}: a {layer.kind} has no {option.name}; remove it")
+    if layer.kind in ("stream", "apply"):
+        _demand(layer.source in streams, f"{where}: unknown stream {layer.source!r}; no earlier layer keeps its stream")
     if layer.kind == "stream":
         return _check_stream_tensor(layer, streams)
+    if layer.kind == "apply":
+        return _check_apply(layer, known)
     for option in ("source", "shortcut"):
         tensor = getattr(layer, option)
         fine = tensor in known or (option == "shortcut" and tensor is None)
@@ -154,6 +169,22 @@ def _check_layer(
     if layer.kind in ("conv", "window"):
         _check_neurons(layer, made.shape[0])
         _check_shortcut(layer, made.shape, known)
+    if layer.attention is not None:
+        fine = layer.spikes != layer.keeps_stream and (layer.kind == "conv" or layer.kernel == (1, 1))
+        _demand(fine, f"{where}: a layer with attention has neurons or keeps X for them; a window of one pixel")
+    return made
+
+
+def _check_apply(layer: QuantizedLayer, known: dict[str, TensorInfo]) -> TensorInfo:
+    where = f"layer {layer.name!r}"
+    _demand(layer.attention is not None, f"{where}: applies no attention; give it the attention of its source")
+    _demand(layer.threshold is not None, f"{where}: an apply needs a threshold; use [Cout] integers")
+    _demand(layer.shortcut is None or layer.shortcut in known, f"{where}: unknown shortcut {layer.shortcut!r}")
+    fine = layer.kernel == layer.stride == (1, 1) and layer.padding == (0, 0)
+    _demand(fine, f"{where}: a stream has no window; use kernel=(1, 1)")
+    made = made_tensor(layer, known)
+    _check_neurons(layer, made.shape[0])
+    _check_shortcut(layer, made.shape, known)
     return made
 
 
@@ -162,10 +193,9 @@ def _check_neurons(layer: QuantizedLayer, outputs: int) -> None:
     for option in ("threshold", "current"):
         _check_vector(layer, option, outputs)
     if layer.threshold is None:
-        _demand(layer.kind == "conv", f"{where}: a window needs a threshold; use [Cout] integers")
-        _demand(layer.keeps_stream, f"{where}: a conv needs a threshold ([Cout] integers) or keeps_stream")
+        _demand(layer.keeps_stream, f"{where}: a {layer.kind} needs a threshold ([Cout] integers) or keeps_stream")
         fine = layer.levels is None and layer.combine == "pass" and not layer.leak_shifts and layer.leak_factor is None
-        _demand(fine, f"{where}: a conv without threshold has no neurons: no levels, combine or leak")
+        _demand(fine, f"{where}: a {layer.kind} without threshold has no neurons: no levels, combine or leak")
         return
     if layer.levels is not None:
         fine = layer.levels.ndim == 2 and layer.levels.shape[1] == outputs and layer.levels.dtype.kind in "iu"
@@ -197,8 +227,6 @@ def _check_stream(layer: QuantizedLayer, made: TensorInfo, streams: dict[str, Te
 
 def _check_stream_tensor(layer: QuantizedLayer, streams: dict[str, TensorInfo]) -> TensorInfo:
     where = f"layer {layer.name!r}"
-    fine = layer.source in streams
-    _demand(fine, f"{where}: unknown stream {layer.source!r}; no earlier layer of that name keeps its stream")
     _demand(1 < layer.bits <= 32, f"{where}: a stream's tensor has 2 to 32 bits, not {layer.bits}")
     _demand(0 <= layer.shift < 32, f"{where}: shift must be 0 to 31, not {layer.shift}")
     fine = layer.kernel == layer.stride == (1, 1) and layer.padding == (0, 0)

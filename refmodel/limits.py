@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from .attention_layout import check_fits
+from .attention_quantize import demand_ranges
 from .bounds import LayerBounds, bits_needed, fits
 from .config import CoreConfig
-from .errors import CompileError
+from .errors import CompileError, NetworkError
 from .program import Op
 from .quantized import LEAK_SHIFTS, IntArray, QuantizedLayer
 
@@ -49,6 +51,8 @@ def check_op(config: CoreConfig, op: Op) -> None:
             f"{where}: reads the signed tensor '{layer.source}'; use unsigned inputs, "
             "or a core with signed_sources=True"
         )
+    if layer.attention is not None and config.attention is None:
+        raise CompileError(f"{where}: has attention (SynA); use a core with attention")
     if layer.rectify and not config.rectify:
         raise CompileError(f"{where}: integrates max(X, 0); use a core with rectify=True")
     if layer.kind == "readout" and op.out.shape[0] > config.result_depth:
@@ -71,10 +75,12 @@ def check_op(config: CoreConfig, op: Op) -> None:
         )
 
 
-def check_widths(config: CoreConfig, op: Op, bounds: LayerBounds) -> None:
+def check_widths(config: CoreConfig, op: Op, bounds: LayerBounds, steps: int) -> None:
     """Refuse weights, sums, membranes and constants that do not fit, by proof."""
     layer = op.layer
     where = f"layer '{layer.name}'"
+    if op.scores:
+        _check_attention(config, op, bounds, steps)
     if op.extracts:
         _check_extraction(config, op, bounds)
         return
@@ -111,6 +117,18 @@ def check_widths(config: CoreConfig, op: Op, bounds: LayerBounds) -> None:
         if not fits(both, both, config.acc_width).all():
             raise CompileError(f"{where}: its shortcut current does not fit {config.acc_width} bits; raise acc_width")
     _check_margin(config, op, bounds)
+
+
+def _check_attention(config: CoreConfig, op: Op, bounds: LayerBounds, steps: int) -> None:
+    attention, (channels, height, width) = op.layer.attention, op.out.shape
+    assert attention is not None and config.attention is not None
+    low, high = int(bounds.input_low.min()), int(bounds.input_high.max())
+    count = height * width * (channels if attention.axis == "time" else steps)
+    check_fits(op.layer.name, attention, low, high, count, config, config.attention)
+    try:
+        demand_ranges(attention, low, high, count)
+    except NetworkError as error:
+        raise CompileError(f"layer '{op.layer.name}': {error}") from None
 
 
 def _check_margin(config: CoreConfig, op: Op, bounds: LayerBounds) -> None:

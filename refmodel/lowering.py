@@ -4,7 +4,8 @@ MLF units become K layers that add up: level k fires on its own threshold and ad
 the count of the levels before.  Pools become ``window`` layers, which compare a window's sum with a
 threshold: a maximum of spikes is [sum >= 1], a maximum of counts is sum over k of the pooled
 [x >= k], a sum is sum over k of [sum >= k].  A sum pool that only feeds convolutions disappears
-into their kernels.
+into their kernels.  A layer with attention becomes one that keeps its X as a stream, for the gates, and
+an ``apply`` that reads it back.
 """
 
 from __future__ import annotations
@@ -37,11 +38,31 @@ def lower(net: QuantizedNetwork) -> QuantizedNetwork:
             layers += _maxpool(layer, infos[layer.source])
         elif layer.kind == "sumpool":
             layers += _sumpool(layer, infos[layer.source])
-        elif layer.kind == "conv" and layer.levels is not None:
+        elif layer.kind in ("conv", "window") and layer.attention is not None:
+            score, gated = _attention(layer)
+            layers += [score, *(_levels(gated) if gated.levels is not None else [gated])]
+        elif layer.levels is not None:
             layers += _levels(layer)
         else:
             layers.append(layer)
     return replace(net, layers=tuple(layers))
+
+
+def _attention(layer: QuantizedLayer) -> tuple[QuantizedLayer, QuantizedLayer]:
+    """What keeps X (with its ``attention``: that is what it is kept for), and the neurons on the gated X."""
+    combines = layer.combine != "pass"
+    score = replace(
+        layer, name=f"{layer.name}/score", threshold=None, levels=None, leak_shifts=(), leak_factor=None, reset="hard",
+        stateless=False, rectify=False, combine="pass", shortcut=None if combines else layer.shortcut,
+        keeps_stream=True,
+    )  # fmt: skip
+    gated = QuantizedLayer(
+        layer.name, "apply", score.name, None, (1, 1), threshold=layer.threshold, levels=layer.levels,
+        leak_shifts=layer.leak_shifts, leak_factor=layer.leak_factor, reset=layer.reset,
+        stateless=layer.stateless or layer.kind == "window", shortcut=layer.shortcut if combines else None,
+        combine=layer.combine, attention=layer.attention, scale=layer.scale,
+    )  # fmt: skip
+    return score, gated
 
 
 def _levels(layer: QuantizedLayer) -> list[QuantizedLayer]:

@@ -39,6 +39,7 @@ class Op:
     weights: int  # weight words an event lane and slab
     discard: bool  # no tensor is written
     top_tag: int  # tag of the first word of a signed source's top plane
+    attention_words: tuple[int, ...] = ()  # of the attention whose pools this op fills
 
     @property
     def pool(self) -> bool:
@@ -49,6 +50,16 @@ class Op:
     def extracts(self) -> bool:
         """A membrane stream becomes a tensor, one bit-plane a slab; nothing is scanned."""
         return self.layer.kind == "stream"
+
+    @property
+    def scans(self) -> bool:
+        """Whether it reads a tensor; the others read a membrane stream only."""
+        return self.layer.kind not in ("stream", "apply")
+
+    @property
+    def scores(self) -> bool:
+        """Its inputs are pooled for an attention, whose gates are made after its last slab."""
+        return self.layer.attention is not None and self.scans
 
     @property
     def writes(self) -> int:
@@ -65,6 +76,16 @@ class Slab:
     address: int
     descriptor: dict[str, int]
     plane: int = 0
+
+    @property
+    def computes(self) -> bool:
+        """Gates are made when it has ended."""
+        return self.op.scores and self.group == self.op.groups - 1
+
+    @property
+    def attention_words(self) -> tuple[int, ...]:
+        """Words that the attention unit loads with it."""
+        return self.op.attention_words if self.computes else ()
 
 
 @dataclass(frozen=True)
@@ -105,9 +126,10 @@ class Program:
         }
 
     def slab_words(self, slab: Slab) -> int:
-        """Store words of a slab: header, weights, parameters, descriptor."""
+        """Store words of a slab: header, weights, parameters, attention, descriptor."""
         config = self.config
-        return 1 + config.event_lanes * slab.op.weights + config.output_lanes + descriptor_words(config)
+        words = 1 + config.event_lanes * slab.op.weights + config.output_lanes + descriptor_words(config)
+        return words + len(slab.attention_words)
 
     def input_words(self, x: NDArray[np.integer]) -> tuple[NDArray[np.int64], list[int]]:
         """Spike-memory addresses and words of one input.

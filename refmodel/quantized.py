@@ -9,10 +9,13 @@ All numbers are integers: nothing after the quantiser knows a float.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .attention import IntegerAttention
 
 IntArray = NDArray[np.int64]
 
@@ -64,6 +67,9 @@ class QuantizedLayer:
     MLF units (``levels``, ``[K-1, Cout]``): K neurons with the thresholds ``threshold``,
     ``levels[0]``, ...; each has its own membrane and takes the same X; A is the number that fired.
 
+    ``attention`` (SynA): X' = relu((X * gate) >> 8) is integrated in X's place, the gates being those
+    that the attention makes of X (:mod:`refmodel.attention`).
+
     Membrane streams (MS-ResNet): with ``stream``, the stream of that earlier layer is added, X +=
     R; with ``keeps_stream``, X (before leak and reset, R included) is kept under this layer's name
     as a signed multi-bit stream for later layers.  So one layer is "convolution, shortcut sum and
@@ -77,14 +83,18 @@ class QuantizedLayer:
     ``None``, ``kernel`` says the window, padding is 0.
 
     kind ``"window"``: combine([sum over the window >= threshold], shortcut), without memory: what
-    the pools become on hardware (:mod:`refmodel.lowering`).
+    the pools become on hardware (:mod:`refmodel.lowering`), and with ``attention`` and a kernel of one
+    pixel a gated shortcut (SynA's IA).
+
+    kind ``"apply"``: neurons on X' = relu((R * gate) >> 8), R the stream of layer ``source``: the second
+    half of a layer with attention on hardware.
 
     kind ``"readout"``: result[c] = bias[c] + sum over all steps and output pixels of
     conv(source)[c]; no spikes.  The last layer of every network, and only it.
     """
 
     name: str
-    kind: Literal["conv", "maxpool", "sumpool", "window", "stream", "readout"]
+    kind: Literal["conv", "maxpool", "sumpool", "window", "stream", "apply", "readout"]
     source: str
     weight: IntArray | None
     kernel: tuple[int, int]
@@ -105,13 +115,14 @@ class QuantizedLayer:
     keeps_stream: bool = False
     bits: int = 0
     shift: int = 0
+    attention: IntegerAttention | None = None
     #: float value of one integer unit of the membrane, per channel (for reports only)
     scale: NDArray[np.float64] | None = None
 
     @property
     def spikes(self) -> bool:
-        """Whether it makes a tensor: all do but the readout and convolutions that only keep a stream."""
-        return self.kind != "readout" and (self.kind != "conv" or self.threshold is not None)
+        """Whether it makes a tensor: all do but the readout and layers that only keep a stream."""
+        return self.kind != "readout" and (self.kind not in ("conv", "window") or self.threshold is not None)
 
 
 @dataclass(frozen=True)
@@ -176,7 +187,7 @@ def made_tensor(layer: QuantizedLayer, known: dict[str, TensorInfo]) -> TensorIn
     if layer.kind == "stream":
         low, high = bits_range(layer.bits, True)
         return TensorInfo(source.shape, high, low)
-    channels, height, width = source.shape
+    channels, height, width = source.shape  # of an apply: its stream's
     kh, kw = layer.kernel
     sh, sw = layer.stride
     ph, pw = layer.padding
@@ -189,7 +200,7 @@ def made_tensor(layer: QuantizedLayer, known: dict[str, TensorInfo]) -> TensorIn
         return TensorInfo(shape, source.max_value)
     if layer.kind == "sumpool":
         return TensorInfo(shape, source.max_value * kh * kw)
-    if layer.kind == "conv" and not layer.spikes:
+    if layer.kind in ("conv", "window") and not layer.spikes:
         return TensorInfo(shape, 0)
     largest = 1 if layer.levels is None else 1 + len(layer.levels)
     if layer.combine == "add" and layer.shortcut is not None:

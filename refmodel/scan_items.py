@@ -44,7 +44,7 @@ def scan_items(op: Op, chunks: int) -> ScanItems:
     ky, kx = np.divmod(np.arange(kh * kw), kw)
     y = oy[:, None] * sh - ph + ky  # [tiles, taps]
     x = ox[:, None] * sw - pw + kx
-    inside = (y >= 0) & (y < in_h) & (x >= 0) & (x < in_w) & (not op.extracts)
+    inside = (y >= 0) & (y < in_h) & (x >= 0) & (x < in_w) & op.scans
     count = np.where(inside, op.words, 1)
     planes = op.source.planes
     columns: list[list[NDArray[Any]]] = [[] for _ in range(10)]

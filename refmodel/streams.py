@@ -66,7 +66,7 @@ def _places(net: QuantizedNetwork, config: CoreConfig) -> dict[str, StreamBuffer
     """First fit, in the order of the layers."""
     last = {layer.name: index for index, layer in enumerate(net.layers)}
     for index, layer in enumerate(net.layers):
-        for name in (layer.stream, layer.source if layer.kind == "stream" else None):
+        for name in (layer.stream, layer.source if layer.kind in ("stream", "apply") else None):
             if name is not None:
                 last[name] = index
     infos = net.tensors()

@@ -17,9 +17,7 @@ from .cycles import OpTiming, RunTiming
 from .golden import GoldenResult
 from .layout import (
     BARRIER_TO_BUNDLE,
-    SLOT_TO_SPIKE,
     SLOT_TO_STREAM,
-    SLOT_TO_WRITEBACK,
     ArrayOp,
     Field,
     Flag,
@@ -28,6 +26,8 @@ from .layout import (
     descriptor_words,
     probe_bits,
     probe_fields,
+    slot_to_spike,
+    slot_to_writeback,
 )
 from .occupancy import pad_tensor, time_masks
 from .program import Op, Program, Slab
@@ -123,11 +123,11 @@ def run_trace(
             continue
         op = slab.op
         name = op.layer.source
-        if not op.extracts and name not in masks_of:
+        if op.scans and name not in masks_of:
             assert golden.tensors is not None
             source = golden.tensors[name][image : image + 1]
             masks_of = {name: time_masks(source, config, program.chunks, op.source.planes)}
-        masks = None if op.extracts else masks_of[name][0]
+        masks = masks_of[name][0] if op.scans else None
         _put_events(rows, config, slab, timing.slabs[number], masks, begin, image)
         if op is not values_op or slab.plane != values_plane:
             values = slab_values(config, golden, op, program, image, idle_of[op.layer.name], slab.plane)
@@ -143,13 +143,15 @@ def run_trace(
 def _put_loads(rows: _Rows, config: CoreConfig, slab: Slab, previous_start: int, start: int) -> None:
     weights = config.event_lanes * slab.op.weights
     first = previous_start + 3
+    before, extra = weights + config.output_lanes, len(slab.attention_words)
     plan = (
         (LoadKind.WEIGHT, first, slab.address + 1, weights),
         (LoadKind.PARAM, first + weights, slab.address + 1 + weights, config.output_lanes),
+        (LoadKind.ATTENTION, first + before, slab.address + 1 + before, extra),
         (
             LoadKind.DESCRIPTOR,
             start - descriptor_words(config),
-            slab.address + 1 + weights + config.output_lanes,
+            slab.address + 1 + before + extra,
             descriptor_words(config),
         ),
     )
@@ -218,7 +220,7 @@ def _put_neurons(rows: _Rows, run: _SlabRun) -> None:
     config, op, first = program.config, slab.op, run.first_slots
     units, slots, steps = config.neuron_units, config.slots_per_step, config.time_lanes
     shape = (len(first), steps, slots, units)  # slot order: step, then index
-    clock = (first[:, None] + np.arange(steps * slots) + SLOT_TO_SPIKE).reshape(-1)
+    clock = (first[:, None] + np.arange(steps * slots) + slot_to_spike(config)).reshape(-1)
     rows.put("neuron_valid", clock, np.ones(len(clock), np.int64))
     spike = values.spike.reshape(shape).reshape(-1, units).astype(np.int64)
     membrane = values.membrane.reshape(shape).reshape(-1, units)
@@ -228,7 +230,7 @@ def _put_neurons(rows: _Rows, run: _SlabRun) -> None:
     if values.written is None:
         return
     buffer, planes = program.buffers[op.layer.name], op.writes
-    write = first + steps * slots - 1 + SLOT_TO_WRITEBACK + 1
+    write = first + steps * slots - 1 + slot_to_writeback(config) + 1
     clock = (write[:, None] + np.arange(planes)).reshape(-1)
     tile, chunk = np.divmod(np.arange(len(first)), program.chunks)
     base = buffer.base + slab.group + tile * buffer.groups + chunk * buffer.chunk_step
@@ -337,7 +339,7 @@ def _extend_membrane(
     driven = (np.maximum(idle_input, 0) if layer.rectify else idle_input)[:, None, None]
     threshold = layer.threshold[:, None, None] if layer.threshold is not None else 0
     for _ in range(missing):
-        if layer.kind != "conv" or layer.stateless or layer.threshold is None:
+        if layer.kind not in ("conv", "apply") or layer.stateless or layer.threshold is None:
             v = np.zeros_like(h)
         else:
             reset = {"hard": np.zeros_like(h), "soft": h - threshold, "none": h}[layer.reset]

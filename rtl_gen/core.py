@@ -8,9 +8,11 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from refmodel.attention_config import AttentionConfig
 from refmodel.config import CoreConfig
 from refmodel.layout import LoadKind
 
+from .attention import AttentionUnit
 from .layouts import load_layout, param_layout, probe_layout
 from .neuron_stage import NeuronStage
 from .readout import Readout
@@ -105,12 +107,13 @@ class Core(wiring.Component):
         ]
 
         # Sequencer and store
-        in_flight = Signal(4)
+        in_flight, written = Signal(4), Signal()
         last_drained = Signal(init=1)
         m.d.comb += [
             store.read.addr.eq(seq.store_addr),
             seq.store_data.eq(store.read.data),
-            seq.slab_idle.eq(last_drained & (in_flight == 0)),
+            written.eq(last_drained & (in_flight == 0)),
+            seq.slab_idle.eq(written),
             seq.scanned.eq(readout.scanned),
             readout.scan.eq(seq.scan),
             readout.classes_last.eq(seq.classes_last),
@@ -193,6 +196,9 @@ class Core(wiring.Component):
                 neurons.stream.eq(streams.read),
             ]
 
+        if cfg.attention is not None:
+            self._add_attention(m, cfg.attention, seq, neurons, store, written)
+
         # Spike memory: the write-back while running, the host while idle.
         m.d.comb += [
             spikes.write.en.eq(writeback.write_en | (host_write & self.load.payload.space)),
@@ -202,6 +208,42 @@ class Core(wiring.Component):
         if self._probe:
             self._add_probe(m, scan, neurons, writeback, seq, streams)
         return m
+
+    def _add_attention(
+        self,
+        m: Module,
+        sizes: AttentionConfig,
+        seq: LayerSequencer,
+        neurons: NeuronStage,
+        store: ResidentStore,
+        written: Signal,
+    ) -> None:
+        """The unit that pools inputs, and makes gates when a slab that ``computes`` has ended."""
+        d = seq.descriptor
+        m.submodules.attention = unit = AttentionUnit(config=self._config, attention=sizes)
+        ending = Signal()  # the slab has started and not been seen to end: the descriptor is its own
+        m.d.comb += [
+            unit.restart.eq(seq.slab_start),
+            unit.slot.eq(neurons.slot),
+            unit.values.eq(neurons.inputs),
+            unit.score.eq(d.score),
+            unit.channel.eq(d.pool_channels),
+            unit.first.eq(d.pool_first),
+            unit.base.eq(d.pool_base),
+            unit.lanes_last.eq(d.lanes_last),
+            unit.last_step.eq(d.last_step),
+            unit.chunks_last.eq(d.chunks_last),
+            neurons.gates.eq(unit.gates),
+            unit.word_en.eq(seq.load_kind == LoadKind.ATTENTION),
+            unit.word_addr.eq(seq.word_index),
+            unit.word_data.eq(store.read.data),
+            unit.compute.eq(written & ending & d.computes),
+            seq.slab_idle.eq(written & (~d.computes | (~ending & ~unit.busy))),
+        ]
+        with m.If(seq.slab_start):
+            m.d.sync += ending.eq(1)
+        with m.Elif(written):
+            m.d.sync += ending.eq(0)
 
     def _add_probe(
         self,

@@ -7,10 +7,13 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from refmodel.attention import GATE_BITS
 from refmodel.config import CoreConfig
-from refmodel.layout import descriptor_fields
+from refmodel.layout import descriptor_fields, slot_to_spike
 from refmodel.quantized import LEAK_SHIFTS
 
+from .delay import delayed
+from .gate_multiplier import GateMultiplier
 from .layouts import COLLISION_FREE, param_layout
 from .shortcut import MembraneShortcutMux
 
@@ -33,7 +36,7 @@ def mode_layout(config: CoreConfig) -> data.StructLayout:
 def _mode_fields(config: CoreConfig) -> list[tuple[str, int]]:
     wanted = {
         "readout", "soft_reset", "no_reset", "stateless", "use_current", "leak_a", "leak_b", "leak_factor",
-        "leak_multiply", "rectify", "extract", "extract_bit",
+        "leak_multiply", "rectify", "extract", "extract_bit", "gated",
     }  # fmt: skip
     return [(field.name, field.width) for field in descriptor_fields(config) if field.name in wanted]
 
@@ -43,9 +46,11 @@ class NeuronUnit(wiring.Component):
 
     leak(V) = V - (V >> a) - (V >> b), or (V * m) >> f in a core with ``leak_bits``; hard reset
     V = 0, soft reset V = H - threshold, or no reset V = H; a readout accumulates V = H and takes its
-    bias once.  With ``rectify`` the membrane takes max(X, 0), with ``extract`` the spike is a bit of X.  Pipeline, from the slot's clock:
-    1 sum, parameters; 2 X + constant; 3 H; 4 H - threshold; then reset and leak, written
-    back in clock 6.  A lane comes back after P/NU slots, at least ``CoreConfig.NEURON_LOOP`` = 4; with
+    bias once.  With ``rectify`` the membrane takes max(X, 0), with ``extract`` the spike is a bit of X.
+    Pipeline, from the slot's clock: 1 sum, parameters; 2 X + constant; 3 H; 4 H - threshold; then reset
+    and leak, written
+    back in clock 6; a core with attention multiplies by the gate in clock 2 and is a clock later from
+    there.  A lane comes back after P/NU slots, at least ``CoreConfig.NEURON_LOOP`` = 4; with
     more, the membranes lie in a memory with a read register, which block RAM can be.
 
     Members
@@ -56,10 +61,9 @@ class NeuronUnit(wiring.Component):
     mode: see :func:`mode_layout`.
     run_half, write_*: parameter memory: which half computes; write of a channel's parameters.
     stream, input: with membrane streams: R, one clock after the slot; X = sum + constant + R, two after.
-    out_valid, out_index, out_end, spike, membrane: result, 4 clocks after the slot.
+    gate: with attention: the gate of the slot that started two clocks before.
+    out_valid, out_index, out_end, spike, membrane: result, ``latency`` clocks after the slot.
     """
-
-    LATENCY = 4
 
     def __init__(self, *, config: CoreConfig):
         self._config = config
@@ -67,6 +71,8 @@ class NeuronUnit(wiring.Component):
         streams = {}
         if config.stream_width:
             streams = {"stream": In(signed(config.stream_width)), "input": Out(signed(config.stream_width))}
+        if config.attention is not None:
+            streams["gate"] = In(GATE_BITS)
         super().__init__(
             {
                 **streams,
@@ -87,6 +93,14 @@ class NeuronUnit(wiring.Component):
             }
         )
 
+    #: Clocks from a slot to its result, without attention.
+    LATENCY = slot_to_spike(CoreConfig())
+
+    @property
+    def latency(self) -> int:
+        """Clocks from a slot to its result on this core."""
+        return slot_to_spike(self._config)
+
     def elaborate(self, platform) -> Module:
         m = Module()
         cfg = self._config
@@ -105,7 +119,7 @@ class NeuronUnit(wiring.Component):
             read.addr.eq(Cat(self.slot.index, self.run_half)),
         ]
         slots = [self.slot]
-        for clock in range(1, 6):
+        for clock in range(1, self.latency + 2):
             late = Signal(slot_layout(cfg), name=f"slot{clock}")
             m.d.sync += late.eq(slots[-1])
             slots.append(late)
@@ -128,8 +142,20 @@ class NeuronUnit(wiring.Component):
         streamed = self.stream if cfg.stream_width else 0
         if cfg.stream_width:
             m.d.comb += self.input.eq(current)
-        threshold = [Signal(wide, name=f"threshold{i}", reset_less=True) for i in (2, 3)]
-        m.d.sync += [current.eq(summed + constant + streamed), threshold[0].eq(read.data.threshold)]
+        threshold = Signal(wide, name="threshold2", reset_less=True)
+        m.d.sync += [current.eq(summed + constant + streamed), threshold.eq(read.data.threshold)]
+
+        # Clock 2 of a core with attention: the gate.
+        joins, arriving = 2, current  # the clock in which the membrane joins, and what joins it
+        if cfg.attention is not None:
+            m.submodules.gate_multiplier = multiplier = GateMultiplier(width=width)
+            m.d.comb += [
+                multiplier.value.eq(current),
+                multiplier.gate.eq(self.gate),
+                multiplier.enable.eq(self.mode.gated),
+            ]
+            joins, arriving = joins + multiplier.LATENCY, multiplier.result
+            threshold = delayed(m, threshold, multiplier.LATENCY, "threshold_gate")
 
         # Clock 2: the membrane joins.
         m.submodules.membranes = membranes = Memory(
@@ -139,33 +165,34 @@ class NeuronUnit(wiring.Component):
         h = Signal(wide, reset_less=True)
         if cfg.slots_per_step > cfg.NEURON_LOOP:  # time enough for a block RAM
             leaked = membranes.read_port()
-            m.d.comb += [leaked.en.eq(1), leaked.addr.eq(slots[1].index)]
+            m.d.comb += [leaked.en.eq(1), leaked.addr.eq(slots[joins - 1].index)]
         else:
             leaked = membranes.read_port(domain="comb")
-            m.d.comb += leaked.addr.eq(slots[2].index)
-        m.d.comb += before.eq(Mux(slots[2].first, 0, leaked.data))
-        driven = Mux(self.mode.rectify & current[-1], 0, current) if cfg.rectify else current
-        m.d.sync += [h.eq(before + driven), threshold[1].eq(threshold[0])]
+            m.d.comb += leaked.addr.eq(slots[joins].index)
+        m.d.comb += before.eq(Mux(slots[joins].first, 0, leaked.data))
+        driven = Mux(self.mode.rectify & arriving[-1], 0, arriving) if cfg.rectify else arriving
+        m.d.sync += h.eq(before + driven)
+        threshold = delayed(m, threshold, 1, "threshold_late")
         extracted = 0  # the wanted bit of X, in clock 4
         if cfg.stream_width:
-            bits = [Signal(name=f"extracted{i}", reset_less=True) for i in (3, 4)]
-            m.d.sync += [bits[0].eq(current.bit_select(self.mode.extract_bit, 1)), bits[1].eq(bits[0])]
-            extracted = bits[1] & self.mode.extract
+            bit = Signal(name="extracted", reset_less=True)
+            m.d.sync += bit.eq(arriving.bit_select(self.mode.extract_bit, 1))
+            extracted = delayed(m, bit, 1, "extracted") & self.mode.extract
 
         # Clock 3: compare by subtraction.
         margin = Signal(wide, reset_less=True)
         h_late = Signal(wide, reset_less=True)
-        m.d.sync += [margin.eq(h - threshold[1]), h_late.eq(h)]
+        m.d.sync += [margin.eq(h - threshold), h_late.eq(h)]
 
         # Clock 4: fire, reset, first leak term.
         fires, after = Signal(), Signal(wide)
         m.d.comb += [
-            fires.eq((~margin[-1] | extracted) & ~self.mode.readout & ~slots[4].fake),
+            fires.eq((~margin[-1] | extracted) & ~self.mode.readout & ~slots[joins + 2].fake),
             self.spike.eq(fires),
             self.membrane.eq(h_late),
-            self.out_valid.eq(slots[4].valid),
-            self.out_index.eq(slots[4].index),
-            self.out_end.eq(slots[4].end),
+            self.out_valid.eq(slots[joins + 2].valid),
+            self.out_index.eq(slots[joins + 2].index),
+            self.out_end.eq(slots[joins + 2].end),
             after.eq(Mux(fires & ~self.mode.no_reset, Mux(self.mode.soft_reset, margin, 0), h_late)),
         ]
         minus_a, leak_b = Signal(wide, reset_less=True), Signal(wide, reset_less=True)
@@ -176,8 +203,8 @@ class NeuronUnit(wiring.Component):
         # Clock 5: second leak term or multiplication (which takes no terms), write back.
         store = membranes.write_port()
         m.d.comb += [
-            store.en.eq(slots[5].valid),
-            store.addr.eq(slots[5].index),
+            store.en.eq(slots[joins + 3].valid),
+            store.addr.eq(slots[joins + 3].index),
             store.data.eq(minus_a - leak_b),
         ]
         if cfg.leak_bits:

@@ -6,7 +6,9 @@ from amaranth import Array, Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from refmodel.attention import GATE_BITS
 from refmodel.config import CoreConfig
+from refmodel.layout import slot_to_writeback
 
 from .layouts import param_layout
 from .neuron import NeuronUnit, mode_layout, slot_layout
@@ -27,6 +29,7 @@ class NeuronStage(wiring.Component):
     sums, shift: the array's snapshots and their shift strobes.
     mode, last_step, chunks_last: from the descriptor.
     stream, inputs, slot, tile_end: with membrane streams: to and from :class:`StreamMemory`.
+    gates: with attention: from :class:`AttentionUnit`.
     shortcut_pop, shortcut_word: the tile's shortcut word for membrane shortcuts.
     """
 
@@ -38,6 +41,8 @@ class NeuronStage(wiring.Component):
         if cfg.stream_width:
             values = data.ArrayLayout(signed(cfg.stream_width), cfg.neuron_units)
             streams = {"stream": In(values), "inputs": Out(values), "slot": Out(1), "tile_end": Out(1)}
+        if cfg.attention is not None:
+            streams["gates"] = In(data.ArrayLayout(GATE_BITS, cfg.neuron_units))
         super().__init__(
             {
                 **streams,
@@ -107,7 +112,7 @@ class NeuronStage(wiring.Component):
         for lane in range(cfg.output_lanes):
             m.d.comb += self.shift[lane].eq(active & (index == lane // units))
 
-        ends = Signal(5)  # the last slot of a chunk, as it passes the units
+        ends = Signal(slot_to_writeback(cfg))  # the last slot of a chunk, as it passes the units
         m.d.sync += ends.eq(Cat(active & index_last & step_last, ends[:-1]))
         m.d.comb += self.word_valid.eq(ends[-1])
 
@@ -143,6 +148,8 @@ class NeuronStage(wiring.Component):
             ]
             if cfg.stream_width:
                 m.d.comb += [unit.stream.eq(self.stream[u]), self.inputs[u].eq(unit.input)]
+            if cfg.attention is not None:
+                m.d.comb += unit.gate.eq(self.gates[u])
             if u == 0:
                 m.d.comb += [
                     self.out_valid.eq(unit.out_valid),

@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from refmodel.config import CoreConfig
-from refmodel.layout import LoadKind, descriptor_words
+from refmodel.layout import LoadKind, descriptor_words, load_kind_bits
 
 from .layouts import descriptor_layout, header_layout
 
@@ -26,7 +26,7 @@ class LayerSequencer(wiring.Component):
     store_addr, store_data: read port of the store, data one clock after the address.
     load_kind, load_addr: what ``store_data`` is in this clock, and its store address.
     load_half, run_half: halves of the banks being loaded and computing.
-    weight_lane (one-hot), weight_addr, param_index: where ``store_data`` goes.
+    weight_lane (one-hot), weight_addr, param_index, word_index (with attention): where ``store_data`` goes.
     descriptor, slab_start: the slab to run; ``slab_idle``: nothing is running.
     scan, scanned, classes_last: the readout's search.
     """
@@ -43,13 +43,14 @@ class LayerSequencer(wiring.Component):
                 "clocks": Out(32),
                 "store_addr": Out(cfg.store_addr_bits),
                 "store_data": In(cfg.store_width),
-                "load_kind": Out(2),
+                "load_kind": Out(load_kind_bits(cfg)),
                 "load_addr": Out(cfg.store_addr_bits),
                 "load_half": Out(1),
                 "run_half": Out(1),
                 "weight_lane": Out(cfg.event_lanes),
                 "weight_addr": Out(cfg.weight_addr_bits),
                 "param_index": Out(lane_bits),
+                **({"word_index": Out(cfg.attention.weight_bits)} if cfg.attention is not None else {}),
                 "descriptor": Out(descriptor_layout(cfg)),
                 "slab_start": Out(1),
                 "slab_idle": In(1),
@@ -68,7 +69,9 @@ class LayerSequencer(wiring.Component):
         weights_last = Signal(cfg.weight_addr_bits)
         weight = Signal(cfg.weight_addr_bits)
         lane = Signal(cfg.event_lanes, init=1)
-        count = Signal(max(len(self.param_index), words.bit_length()))
+        attention_bits = 0 if cfg.attention is None else cfg.attention.weight_bits
+        count = Signal(max(len(self.param_index), words.bit_length(), attention_bits))
+        attention_words = Signal(attention_bits + 1)  # words that follow the parameters
         image = Signal(words * cfg.store_width, reset_less=True)
         header = Signal(header_layout(cfg))
         running_half = Signal()
@@ -97,6 +100,8 @@ class LayerSequencer(wiring.Component):
             with m.State("HEADER"):
                 m.d.sync += [weights_last.eq(header.weights_last), weight.eq(0), lane.eq(1), count.eq(0)]
                 m.d.sync += self.classes_last.eq(header.classes_last)  # meant in the end header
+                if attention_bits:
+                    m.d.sync += attention_words.eq(header.attention_words)
                 with m.If(header.end):
                     m.next = "LAST"
                 with m.Else():
@@ -115,8 +120,22 @@ class LayerSequencer(wiring.Component):
                 with m.If(count == cfg.output_lanes - 1):
                     m.d.sync += count.eq(0)
                     m.next = "WAIT"
+                    if attention_bits:
+                        with m.If(attention_words != 0):
+                            m.d.sync += pointer.eq(pointer + 1)
+                            m.next = "ATTENTION"
                 with m.Else():
                     m.d.sync += pointer.eq(pointer + 1)
+            if attention_bits:
+                m.d.comb += self.word_index.eq(count)
+                with m.State("ATTENTION"):
+                    m.d.comb += self.load_kind.eq(LoadKind.ATTENTION)
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count + 1 == attention_words):
+                        m.d.sync += count.eq(0)
+                        m.next = "WAIT"
+                    with m.Else():
+                        m.d.sync += pointer.eq(pointer + 1)
             with m.State("WAIT"):
                 with m.If(self.slab_idle):
                     m.d.sync += pointer.eq(pointer + 1)

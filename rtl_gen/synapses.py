@@ -10,16 +10,8 @@ from amaranth.lib.wiring import In, Out
 from refmodel.config import CoreConfig
 from refmodel.layout import ArrayOp
 
+from .delay import delayed
 from .layouts import COLLISION_FREE, bundle_layout
-
-
-def delayed(m: Module, value: Signal, clocks: int, name: str, *, reset_less: bool = True) -> Signal:
-    """``value`` as it was ``clocks`` clocks ago."""
-    for stage in range(clocks):
-        late = Signal.like(value, name=f"{name}_{stage + 1}", reset_less=reset_less)
-        m.d.sync += late.eq(value)
-        value = late
-    return value
 
 
 class SynapseStage(wiring.Component):

@@ -145,7 +145,8 @@ _CELL = re.compile(r"^    (.*)\[\d+\] = (\d+)'", re.MULTILINE)
 def randomise_power_up(verilog: str, seed: int) -> dict[str, str]:
     """``core.v`` with a random power-up value in every register and memory word, and the memories' files.
 
-    Only initial values change; what a reset sets is still set by the reset.
+    Only initial values change; what a reset sets is still set by the reset, and a memory that the
+    module never writes keeps its contents: it is a table.
     """
     rng = random.Random(seed)
     files: dict[str, str] = {}
@@ -157,6 +158,9 @@ def randomise_power_up(verilog: str, seed: int) -> dict[str, str]:
     def memory(match: re.Match[str]) -> str:
         cell = _CELL.match(match[1])
         assert cell is not None
+        module = match.string[match.end() : match.string.find("endmodule", match.end())]
+        if not re.search(rf"^ +{re.escape(cell[1].strip())} ?\[.*\] <= ", module, re.MULTILINE):
+            return match[0]
         width, depth = int(cell[2]), match[1].count("\n")
         name = f"memory{len(files)}.hex"
         files[name] = "".join(f"{rng.getrandbits(width):x}\n" for _ in range(depth))

@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refmodel import golden, legality
+from refmodel.attention import Attention, IntegerAttention
+from refmodel.attention_quantize import quantize_attention
 from refmodel.bounds import bits_needed, network_bounds
+from refmodel.network import Neuron
 from refmodel.quantized import (
     INPUT,
     Combine,
@@ -35,6 +38,7 @@ _SAME: tuple[Pair, ...] = ((1, 1), (3, 3), (3, 1), (5, 5))
 #: Features beyond spikes, SEW blocks and binary pooling that random networks may have.
 EXTRAS = (
     "no_reset", "stateless", "rectify", "leak_factor", "levels", "streams", "stream_tensors", "count_pools", "signed",
+    "attention",
 )  # fmt: skip
 
 
@@ -108,6 +112,7 @@ def random_quantized_network(
         ["conv"] + ["combine", "combine", "block"] * bool(combines) + ["current"] * current + ["maxpool"] * maxpool
     )
     actions += ["stream"] * 2 * ("streams" in extras) + ["sumpool"] * ("count_pools" in extras)
+    actions += ["gate"] * ("attention" in extras)
     actions += ["project"] * ("stream_tensors" in extras)
     while len(grower.layers) < wanted:
         action = str(rng.choice(actions)) if grower.layers or grower.input_as_spikes else "conv"
@@ -120,6 +125,8 @@ def random_quantized_network(
         if action == "current" and grower.shortcut_layer(combines=()):
             continue
         if action in ("maxpool", "sumpool") and grower.pool(action):
+            continue
+        if action == "gate" and grower.gated_shortcut():
             continue
         if action == "stream" and grower.stream_layer():
             continue
@@ -420,7 +427,8 @@ class _Grower:
             reset="soft" if self.soft_reset and rng.random() < 0.3 else "hard",
             shortcut=shortcut, combine=combine,
         )  # fmt: skip
-        layer = dataclasses.replace(layer, stream=stream, keeps_stream=keeps, **self._extras(layer, use_current))
+        layer = dataclasses.replace(layer, stream=stream, keeps_stream=keeps)
+        layer = dataclasses.replace(layer, **self._extras(layer, use_current))
         total = golden._accumulate(layer, self.values[source], legality.reach_of(info)).astype(np.int64)
         spread = np.maximum(1.0, total.std(axis=(0, 1, 2, 3)))
         lift = np.maximum(0.0, 0.3 * spread - total.mean(axis=(0, 1, 2, 3))) + rng.uniform(-0.1, 0.3, outputs) * spread
@@ -435,11 +443,18 @@ class _Grower:
         if keeps:
             self.streams[layer.name] = inputs
         if not spiking:
-            plain = {"threshold": None, "leak_shifts": (), "leak_factor": None, "levels": None, "rectify": False}
-            self.layers.append(dataclasses.replace(layer, **plain, reset="hard", stateless=False))
+            plain = {"threshold": None, "leak_factor": None, "levels": None, "attention": None}
+            bare = dataclasses.replace(layer, **plain, leak_shifts=(), reset="hard", stateless=False, rectify=False)
+            self.layers.append(bare)
             _, _, height, width, channels = inputs.shape
             self.infos[layer.name] = TensorInfo((channels, height, width), 0)
             return layer.name
+        if "attention" in self.extras and not keeps and rng.random() < 0.3:
+            so_far = QuantizedNetwork("so far", self.steps, self.spec, (*self.layers, layer))
+            limits = network_bounds(so_far)[layer.name]
+            low, high = int(limits.input_low.min()), int(limits.input_high.max())
+            layer = dataclasses.replace(layer, attention=self._attention(inputs, low, high))
+        inputs = golden._gated(layer, inputs, self.steps)
         targets = rng.uniform(*self.rates, outputs)
         # bisection per channel: rate falls as the threshold rises
         low = np.ones(outputs, np.int64)
@@ -456,6 +471,35 @@ class _Grower:
             layer = dataclasses.replace(layer, levels=low + above)
         spikes, _ = golden._neurons(layer, inputs, self.steps, False)
         return self._append(layer, golden._combine(layer, spikes, gate, np.int64))
+
+    def _attention(self, inputs: NDArray[Any], low: int, high: int) -> IntegerAttention:
+        """A random attention for X ``[N, T or 1, H, W, C]`` of ``low`` to ``high``, whose gates differ."""
+        rng = self.rng
+        _, _, height, width, channels = inputs.shape
+        axis = "time" if rng.integers(2) else "channel"
+        size, count = (
+            (self.steps, channels * height * width) if axis == "time" else (channels, self.steps * height * width)
+        )
+        hidden = int(rng.integers(1, 5))
+        neuron = None if rng.random() < 0.6 else Neuron("lif", float(rng.uniform(0.01, 0.5)), v_reset=-0.3)
+        spread = max(1.0, float(np.abs(inputs).mean()))
+        weights = rng.normal(0, 1.0 / size, (hidden, size)), rng.normal(0, 1.5, (size, hidden))
+        return quantize_attention(Attention(axis, *weights, neuron), unit=1 / spread, low=low, high=high, count=count)
+
+    def gated_shortcut(self) -> bool:
+        """A spike tensor through gates of its own (SynA's IA)."""
+        found = [name for name in self._spikes() if self.infos[name].max_value == 1]
+        if not found:
+            return False
+        source = str(self.rng.choice(found))
+        channels, _, _ = self.infos[source].shape
+        layer = QuantizedLayer(
+            f"l{len(self.layers)}", "window", source, None, (1, 1), threshold=np.ones(channels, np.int64)
+        )
+        total = golden._pool(layer, self.values[source], np.int64)
+        layer = dataclasses.replace(layer, attention=self._attention(total, 0, 1))
+        self._append(layer, (golden._gated(layer, total, self.steps) >= 1).astype(np.int64))
+        return True
 
     def _extras(self, layer: QuantizedLayer, use_current: bool) -> dict[str, Any]:
         """Options drawn from the extras; MLF levels are placeholders until the thresholds are known."""

@@ -9,7 +9,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from refmodel.config import CoreConfig
-from refmodel.layout import SLOT_TO_SPIKE, SLOT_TO_WRITEBACK
+from refmodel.layout import slot_to_spike, slot_to_writeback
 from rtl_gen.neuron_stage import NeuronStage
 
 CONFIGS = {
@@ -108,8 +108,8 @@ def test_tiles(name: str, spread: int) -> None:
                         pairs = [slab.step(p, sums[p][t], g, chunk, t) for p, g in zip(here, gate, strict=True)]
                         word |= sum(spike << p * steps + t for p, (spike, _) in zip(here, pairs, strict=True))
                         slot = clock + 1 + t * slots + index
-                        results[slot + SLOT_TO_SPIKE] = (index, int(t == steps - 1), pairs)
-                words[clock + period + SLOT_TO_WRITEBACK] = word
+                        results[slot + slot_to_spike(config)] = (index, int(t == steps - 1), pairs)
+                words[clock + period + slot_to_writeback(config)] = word
                 clock += period + rng.randrange(spread + 1)
         chain, before = [[0] * steps for _ in range(lanes)], None
         for now in range(clock + 10):

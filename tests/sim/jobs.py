@@ -17,6 +17,8 @@ def extras_for(config: CoreConfig) -> set[str]:
     extras = {"no_reset", "stateless", "levels", "count_pools"}
     if config.leak_bits:
         extras.add("leak_factor")
+    if config.attention is not None:
+        extras.add("attention")
     if config.rectify:
         extras.add("rectify")
     if config.signed_sources:
