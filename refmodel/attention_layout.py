@@ -10,8 +10,8 @@ from .layout import Field, pack
 
 #: Clocks of a task of the gate engine besides its items and its shifts: from its last item to the sum, relu, store.
 TASK_CLOCKS = 5
-#: Clocks of the engine besides its tasks: two for settings, one for each of the five phases' shift, one at the end.
-ENGINE_CLOCKS = 8
+#: Clocks of the engine besides its tasks: two for settings, one for each of the five phases' shift, two at the end.
+ENGINE_CLOCKS = 9
 
 _SETTINGS = (Field("size_last", 8, 0), Field("hidden_last", 6, 8), Field("lif", 1, 14), Field("channel", 1, 15))
 #: Bits of a phase's shift word.

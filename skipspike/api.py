@@ -15,6 +15,7 @@ from .estimating import estimate
 from .hardware import generate, generate_component
 from .models import evaluate, info, networks
 from .progress import Progress
+from .pruning import prune
 from .simulation import simulate
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "info",
     "load",
     "networks",
+    "prune",
     "report",
     "simulate",
 ]

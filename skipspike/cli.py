@@ -1,160 +1,33 @@
-"""The command line: every verb of :mod:`skipspike.api`.
-
-Results go to stdout (with ``--json`` exactly one JSON object), everything else to stderr.  Exit codes: 0 done;
-1 an error in the input or a tool, or a core that differs from the model; 2 wrong usage; 130 interrupted.
-"""
+"""The command line: every verb of :mod:`skipspike.api`."""
 
 from __future__ import annotations
 
-import functools
-import os
 import signal
 import sys
-import traceback
-from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from refmodel.errors import SkipspikeError
-
-from . import __version__, bench, console, views
-from .progress import Progress
-
-#: Set to anything to see the traceback of an internal error.
-DEBUG = "SKIPSPIKE_DEBUG"
-
-
-class _Group(TyperGroup):
-    """Usage errors in one line."""
-
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
-        try:
-            code = super().main(*args, standalone_mode=False, **extra)
-        except typer.Abort:
-            code = 130
-        except typer.TyperException as error:
-            if type(error).__name__ == "NoArgsIsHelpError":
-                console.note(error.format_message())
-            else:
-                console.note(f"error: {_one_line(error.format_message())}; `skipspike --help` lists verbs and options")
-            code = error.exit_code
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split()).rstrip(".")
-
-
-app = typer.Typer(
-    cls=_Group,
-    name="skipspike",
-    help="Compiles trained deep residual spiking networks into FPGA cores, checked clock by clock.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+from . import bench, console, views
+from .command import (
+    NET_HELP,
+    Bits,
+    BoardName,
+    BuildOut,
+    Data,
+    Folder,
+    Json,
+    Net,
+    Simulator,
+    Tools,
+    app,
+    finish,
+    verb,
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"skipspike {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
-    ] = False,
-) -> None:
-    del version
-
-
-class Simulator(StrEnum):
-    """Simulators of ``simulate``."""
-
-    verilator = "verilator"
-    icarus = "icarus"
-    amaranth = "amaranth"
-
-
-class Tools(StrEnum):
-    """Where the FPGA tools come from."""
-
-    yowasp = "yowasp"
-    native = "native"
-
-
-_NET = "A .skn file, a bundled network, or zoo:NAME,option=value,...; `skipspike networks` lists the names."
-Net = Annotated[str, typer.Argument(metavar="NET", help=_NET)]
-BoardName = Annotated[str, typer.Option("--board", metavar="BOARD", help="A board; `skipspike boards` lists them.")]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        "--data", metavar="DATA", help="'digits' (default), 'random' (default of zoo:), or an .npz file with x and y."
-    ),
-]
-Bits = Annotated[
-    int | None, typer.Option("--bits", metavar="N", min=2, max=16, help="Weight bits, instead of the network's own.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `build` or `demo` filled.")]
-BuildOut = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for the results.")]
-
-
-def _finish(
-    work: Callable[[Progress], dict[str, Any]],
-    view: Callable[[dict[str, Any]], None],
-    as_json: bool,
-    fine: Callable[[dict[str, Any]], str | None] = lambda result: None,
-) -> None:
-    """Do a verb's work and print its result; ``fine`` gives the reason why the result is a failure, or None."""
-    try:
-        with console.working() as progress:
-            result = work(progress)
-        console.print_json(result) if as_json else view(result)
-        problem = fine(result)
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; nothing may complain at exit either.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        console.note("interrupted")
-        raise typer.Exit(130) from None
-    except SkipspikeError as error:
-        problem = _one_line(str(error))
-    except OSError as error:
-        problem = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    except MemoryError:
-        problem = "out of memory; use fewer samples (--samples) or a smaller network"
-    except Exception as error:
-        if os.environ.get(DEBUG):
-            traceback.print_exc()
-        problem = f"internal error, {type(error).__name__}: {_one_line(str(error))}; set {DEBUG}=1 for its traceback"
-    if problem is not None:
-        console.note(f"error: {problem}")
-        raise typer.Exit(1)
-
-
-def _verb(function: Callable[..., None]) -> Callable[..., None]:
-    """Register a function as the verb of its name."""
-
-    @functools.wraps(function)
-    def run(*args: Any, **options: Any) -> None:
-        function(*args, **options)
-
-    app.command(function.__name__)(run)
-    return function
-
-
-@_verb
+@verb
 def demo(
     board: BoardName = "icebreaker",
     out: BuildOut = Path("demo"),
@@ -169,34 +42,34 @@ def demo(
             console.note(_late(result))
         return _difference(result)
 
-    _finish(lambda p: api.demo(board=board, out=out, samples=samples, progress=p), views.demo, as_json, fine)
+    finish(lambda p: api.demo(board=board, out=out, samples=samples, progress=p), views.demo, as_json, fine)
 
 
-@_verb
+@verb
 def boards(as_json: Json = False) -> None:
     """List the boards: device, memories, clock."""
     from . import api
 
-    _finish(lambda _: api.boards(), views.boards, as_json)
+    finish(lambda _: api.boards(), views.boards, as_json)
 
 
-@_verb
+@verb
 def networks(as_json: Json = False) -> None:
     """List the bundled networks and the zoo's."""
     from . import api
 
-    _finish(lambda _: api.networks(), views.networks, as_json)
+    finish(lambda _: api.networks(), views.networks, as_json)
 
 
-@_verb
+@verb
 def info(network: Net, bits: Bits = None, as_json: Json = False) -> None:
     """Show a network: layers, shapes, widths, parameters."""
     from . import api
 
-    _finish(lambda _: api.info(network, bits=bits), views.info, as_json)
+    finish(lambda _: api.info(network, bits=bits), views.info, as_json)
 
 
-@_verb
+@verb
 def evaluate(
     network: Net,
     data: Data = None,
@@ -208,14 +81,14 @@ def evaluate(
     """Measure accuracy by the golden model."""
     from . import api
 
-    _finish(
+    finish(
         lambda p: api.evaluate(network, data=data, samples=samples, bits=bits, board=board, progress=p),
         views.evaluate,
         as_json,
     )
 
 
-@_verb
+@verb
 def estimate(
     network: Net,
     board: BoardName = "icebreaker",
@@ -234,7 +107,7 @@ def estimate(
     """Clocks, memories, and whether it fits."""
     from . import api
 
-    _finish(
+    finish(
         lambda p: api.estimate(
             network, board=board, data=data, samples=samples, bits=bits, analytic=analytic, density=density, progress=p
         ),
@@ -243,10 +116,36 @@ def estimate(
     )
 
 
-@_verb
+@verb
+def prune(
+    network: Net,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="Model file (.skn) to write.")],
+    board: BoardName = "ulx3s_85f",
+    silence: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LAYER", help="Take this layer's spikes as 0 first, as where a gate stays closed."),
+    ] = None,
+    data: Data = None,
+    samples: Annotated[int | None, typer.Option(metavar="N", min=1, help="The first so many; 8 by default.")] = None,
+    bits: Bits = None,
+    as_json: Json = False,
+) -> None:
+    """Remove what cannot matter, and say what that saves."""
+    from . import api
+
+    finish(
+        lambda p: api.prune(
+            network, out=out, board=board, silence=silence or (), data=data, samples=samples, bits=bits, progress=p
+        ),
+        views.prune,
+        as_json,
+    )
+
+
+@verb
 def generate(
     network: Annotated[
-        str | None, typer.Argument(metavar="[NET]", help=_NET)
+        str | None, typer.Argument(metavar="[NET]", help=NET_HELP)
     ] = None,
     board: Annotated[
         str | None, typer.Option("--board", metavar="BOARD", help="The board whose core runs NET.")
@@ -276,19 +175,19 @@ def generate(
     if pairs and component is None:
         raise typer.BadParameter("--set goes with --component")
     if component is not None:
-        _finish(
+        finish(
             lambda p: api.generate_component(component, out=out, settings=pairs, progress=p), views.generate, as_json
         )
         return
     assert network is not None and board is not None
-    _finish(
+    finish(
         lambda p: api.generate(network, board=board, out=out, data=data, bits=bits, progress=p),
         views.generate,
         as_json,
     )
 
 
-@_verb
+@verb
 def simulate(
     network: Net,
     board: BoardName = "icebreaker",
@@ -311,7 +210,7 @@ def simulate(
     """Simulate the core, every clock compared."""
     from . import api
 
-    _finish(
+    finish(
         lambda p: api.simulate(
             network,
             board=board,
@@ -331,7 +230,7 @@ def simulate(
     )
 
 
-@_verb
+@verb
 def build(
     network: Net,
     board: BoardName,
@@ -349,7 +248,7 @@ def build(
             console.note(_late(result))
         return None
 
-    _finish(
+    finish(
         lambda p: api.build(network, board=board, out=out, bits=bits, seed=seed, tools=tools.value, progress=p),
         views.build,
         as_json,
@@ -357,15 +256,15 @@ def build(
     )
 
 
-@_verb
+@verb
 def report(folder: Folder, as_json: Json = False) -> None:
     """Show a build's resources, clock, memories."""
     from . import api
 
-    _finish(lambda _: api.report(folder), views.report, as_json)
+    finish(lambda _: api.report(folder), views.report, as_json)
 
 
-@_verb
+@verb
 def load(
     folder: Folder,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the command.")] = False,
@@ -374,7 +273,7 @@ def load(
     """Program the board with a build."""
     from . import api
 
-    _finish(lambda p: api.load(folder, dry_run=dry_run, progress=p), views.load, as_json)
+    finish(lambda p: api.load(folder, dry_run=dry_run, progress=p), views.load, as_json)
 
 
 def _difference(result: dict[str, Any]) -> str | None:
@@ -392,7 +291,7 @@ def _late(result: dict[str, Any]) -> str:
     )
 
 
-bench.mount(app, _finish)
+bench.mount(app, finish)
 
 
 def main() -> None:

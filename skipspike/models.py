@@ -17,6 +17,7 @@ from refmodel.densities import random_inputs
 from refmodel.errors import DataError, ModelFileError, NetworkError
 from refmodel.network import Network
 from refmodel.outline import outline
+from refmodel.pruning import prune
 from refmodel.quantize import quantize
 from refmodel.quantized import QuantizedNetwork
 
@@ -54,12 +55,17 @@ def open_network(network: str | Path, *, sketch: bool = False) -> Network | Quan
 
 
 def quantised(
-    net: Network | QuantizedNetwork, bits: int | None = None, config: CoreConfig | None = None
+    net: Network | QuantizedNetwork,
+    bits: int | None = None,
+    config: CoreConfig | None = None,
+    *,
+    whole: bool = False,
 ) -> QuantizedNetwork:
     """The integer network: a float one is quantised to ``bits``, by default those its ``meta`` recommends.
 
-    With a core, no synaptic sum can exceed its accumulators.  NetworkError if a network that is
-    quantised already has other bits.
+    With a core, no synaptic sum can exceed its accumulators and no membrane stream what its membranes
+    hold over all steps, and what cannot matter is removed (:mod:`refmodel.pruning`) unless the
+    ``whole`` network is wanted.  NetworkError if a network that is quantised already has other bits.
     """
     if isinstance(net, QuantizedNetwork):
         if bits is not None and bits != net.weight_bits:
@@ -67,8 +73,16 @@ def quantised(
                 f"network {net.name!r} is quantised to {net.weight_bits} bits already, not {bits}; "
                 "use the float network it was made from"
             )
-        return net
-    return quantize(net, chosen_bits(net, bits), max_sum=None if config is None else (1 << (config.acc_width - 1)) - 1)
+        made = net
+    elif config is None:
+        made = quantize(net, chosen_bits(net, bits))
+    else:
+        largest_sum = (1 << (config.acc_width - 1)) - 1
+        largest_membrane = (1 << (config.membrane_width - 1)) - 1
+        made = quantize(
+            net, chosen_bits(net, bits), max_sum=largest_sum, max_stream=largest_membrane // (net.steps + 1)
+        )
+    return made if whole or config is None else prune(made)[0]
 
 
 def chosen_bits(net: Network | QuantizedNetwork, bits: int | None) -> int:

@@ -205,3 +205,22 @@ def demo(result: dict[str, Any]) -> None:
     ):
         rows.add_row(name, value)
     show(rows)
+
+
+def prune(result: dict[str, Any]) -> None:
+    before, after = result["before"], result["after"]
+    rows = table("", ">before", ">after", ">saved")
+    for key in before:
+        saved = before[key] - after[key]
+        rows.add_row(key.replace("_", " "), f"{before[key]:.0f}", f"{after[key]:.0f}", f"{saved:.0f}")
+    removed = f"{len(result['layers'])} layers ({len(result['bypassed'])} replaced by their shortcut), "
+    removed += f"{len(result['shortcuts'])} shortcuts, {sum(result['channels'].values())} channels of others"
+    same = "equal" if result["equal"] else "changed by what was silenced"
+    show(
+        f"removed from {result['network']}: {removed}",
+        f"results on {result['samples']} samples: {same}",
+        "",
+        rows,
+        "",
+        f"written: {result['file']}",
+    )

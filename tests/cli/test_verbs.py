@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from boards.registry import BOARDS
 from refmodel import bundled
+from refmodel.errors import SkipspikeError
 from skipspike import api
 from skipspike.cli import app
 
@@ -166,3 +167,15 @@ def test_generate_a_component(tmp_path: Path) -> None:
     )
     assert made["files"] == [str(tmp_path / "SpikeCombiner.v")]
     assert "[6:0]" in (tmp_path / "SpikeCombiner.v").read_text()
+
+
+def test_prune(tmp_path: Path) -> None:
+    """What a silenced layer leaves is smaller and still a network; nothing to silence, nothing to remove."""
+    out = tmp_path / "small.skn"
+    result = api.prune("digits-sew-or-8", out=out, silence=["block8.conv1"], samples=1)
+    assert result["channels"]["block8.conv1"] == 15 and result["after"]["clocks"] < result["before"]["clocks"]
+    assert result["after"]["parameters"] < result["before"]["parameters"]
+    again = api.prune(out, out=tmp_path / "same.skn", samples=1)
+    assert again["equal"] and not again["layers"] and again["before"] == again["after"]
+    with pytest.raises(SkipspikeError, match="ends in .skn"):
+        api.prune(out, out=tmp_path / "net.onnx")
