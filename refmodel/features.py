@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+from .attention_config import AttentionConfig
+from .attention_layout import attention_words
 from .bounds import bits_needed, network_bounds
 from .buffers import stored_tensors
 from .config import CoreConfig
@@ -11,15 +13,15 @@ from .lowering import lower
 from .quantized import QuantizedNetwork
 from .streams import stream_words
 
-#: The stream memory grows in steps of a block RAM's depth.
+#: Memories grow in steps of a block RAM's depth.
 _STREAM_STEP = 256
 
 
 def with_features(config: CoreConfig, net: QuantizedNetwork) -> CoreConfig:
     """``config`` with the optional parts that ``net`` needs and it lacks; nothing is removed.
 
-    Leaks, rectified inputs, signed sources, the planes of sources and of written tensors, and a
-    stream memory wide and deep enough for the network's membrane streams.  A network that needs
+    Leaks, rectified inputs, signed sources, the planes of sources and of written tensors, an
+    attention unit, and a stream memory wide and deep enough for the network's membrane streams.  A network that needs
     none of them gets ``config`` itself, so that one core serves many networks.
     Raises CompileError where the network cannot be lowered.
     """
@@ -45,6 +47,9 @@ def with_features(config: CoreConfig, net: QuantizedNetwork) -> CoreConfig:
     planes = max((infos[layer.name].planes for layer in written), default=1)
     if config.max_planes < planes <= room:
         changes["max_planes"] = planes
+    sizes = _attention_sizes(net, config.attention)
+    if sizes != config.attention:
+        changes["attention"] = sizes
     kept = [layer.name for layer in net.layers if layer.keeps_stream]
     if kept:
         bounds = network_bounds(net)
@@ -53,3 +58,29 @@ def with_features(config: CoreConfig, net: QuantizedNetwork) -> CoreConfig:
         if words > config.stream_depth or config.stream_width == 0:
             changes["stream_depth"] = -(-words // _STREAM_STEP) * _STREAM_STEP
     return replace(config, **changes) if changes else config  # pyright: ignore[reportArgumentType]
+
+
+def _attention_sizes(net: QuantizedNetwork, present: AttentionConfig | None) -> AttentionConfig | None:
+    """An attention unit for every attention of a lowered network, no smaller than the one present."""
+    infos = net.tensors()
+    sizes = present
+    for layer in net.layers:
+        if layer.attention is None or not layer.keeps_stream:
+            continue
+        at, (channels, height, width) = layer.attention, infos[layer.name].shape
+        along_time = at.axis == "time"
+        count = height * width * (channels if along_time else net.steps)
+        words = -(-len(attention_words(at)) // _STREAM_STEP) * _STREAM_STEP
+        wanted = AttentionConfig(
+            steps=at.size if along_time else 1,
+            channels=1 if along_time else at.size,
+            hidden=at.hidden,
+            count_bits=max(1, (count - 1).bit_length()),
+            weight_depth=words,
+        )
+        sizes = wanted if sizes is None else _larger(sizes, wanted)
+    return sizes
+
+
+def _larger(a: AttentionConfig, b: AttentionConfig) -> AttentionConfig:
+    return AttentionConfig(**{key: max(value, getattr(b, key)) for key, value in asdict(a).items()})

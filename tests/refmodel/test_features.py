@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from refmodel.compiler import compile_network
 from refmodel.config import CoreConfig
-from refmodel.errors import CompileError
+from refmodel.errors import CompileError, ConfigError
 from refmodel.features import with_features
 from tests.random_networks import EXTRAS, random_quantized_network
 
@@ -30,8 +30,16 @@ def test_what_is_added_is_enough_and_needed(seed: int) -> None:
         value, before = getattr(config, field.name), getattr(BARE, field.name)
         if value == before or field.name == "stream_depth":
             continue
+        if field.name == "attention":
+            for size in dataclasses.fields(value):
+                fewer = getattr(value, size.name) - (1 if size.name != "weight_depth" else 256)
+                if fewer >= (16 if size.name == "weight_depth" else 1):
+                    with pytest.raises(CompileError):
+                        tight = dataclasses.replace(value, **{size.name: fewer})
+                        compile_network(net, dataclasses.replace(config, attention=tight))
+            continue
         less = {"stream_width": value - 1 if value > 2 else 0, "source_planes": value - 1}.get(field.name, before)
-        with pytest.raises(CompileError):
+        with pytest.raises((CompileError, ConfigError)):
             compile_network(net, dataclasses.replace(config, **{field.name: less}))
 
 

@@ -67,14 +67,6 @@ SHAPES = {
         rectify=True,
         signed_sources=True,
         source_planes=16,
-    ),
-    "k2p8syna": CoreConfig(
-        fifo_depth=3,
-        spike_depth=4096,
-        store_depth=8192,
-        bank_depth=1024,
-        stream_width=22,
-        stream_depth=16384,
         attention=AttentionConfig(steps=16, channels=32, hidden=8, count_bits=14, weight_depth=1024),
     ),
     "k4p16all": CoreConfig(
