@@ -9,48 +9,60 @@ from torch import Tensor, nn
 
 from refmodel.builder import NetworkBuilder
 from refmodel.errors import NetworkError
-from refmodel.network import ConvLayer, InputSpec, Network, Neuron, ReadoutLayer
+from refmodel.network import ConvLayer, InputSpec, Network, ReadoutLayer
 
-from .blocks import Block, SpikingLayer, SpikingNetwork, quantised, quantised_readout
+from .blocks import Block, MsBlock, PlainBlock, SewBlock, SpikingBlock
 from .digits import MAX_PIXEL
+from .layers import SpikingLayer
+from .networks import SpikingNetwork
+from .rounding import quantised_readout
 
 #: Pixels 0..16: five bits, each unit worth 1/16.
 INPUT = InputSpec(shape=(1, 8, 8), bits=5, static=True, scale=1.0 / MAX_PIXEL)
 
 
-def _array(values: Tensor | None) -> NDArray[np.float64]:
-    assert values is not None
+def _array(values: Tensor) -> NDArray[np.float64]:
     return values.detach().double().numpy()
 
 
 def _weights(layer: SpikingLayer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    layer.fold()
-    weight, bias = layer.conv.weight, layer.conv.bias
-    if layer.bits is not None:
-        assert bias is not None
-        weight, bias = quantised(weight, bias, layer.bits, layer.input_scale)
+    weight, bias = layer.synapses()
     return _array(weight), _array(bias)
 
 
 def to_network(model: SpikingNetwork, name: str, family: str, meta: dict[str, object]) -> Network:
     """The model as a Network; folds the model's BN. Fine-tuned weights are written as their integers' grid."""
-    builder = NetworkBuilder(name, model.steps, INPUT, neuron=Neuron(), family=family, meta=meta)
+    layers = model.spiking_layers()
+    for layer in layers:
+        layer.fold()
+    builder = NetworkBuilder(name, model.steps, INPUT, neuron=layers[0].neuron, family=family, meta=meta)
+    streams = any(isinstance(part, MsBlock) for part in model.body)
     x = "input"
     for part in model.body:
         if isinstance(part, Block):
-            (w1, b1), (w2, b2) = _weights(part.conv1), _weights(part.conv2)
-            if part.combine == "plain":
-                x = builder.plain_block(x, w1, b1, w2, b2)
-            else:
-                x = builder.sew_block(x, w1, b1, w2, b2, combine=part.combine)
+            x = _add_block(builder, x, part)
         else:
             assert isinstance(part, SpikingLayer)
-            x = builder.conv(x, *_weights(part), padding=part.conv.padding)  # pyright: ignore[reportArgumentType]
+            padding = part.conv.padding
+            assert isinstance(padding, tuple)
+            x = builder.conv(x, *_weights(part), padding=(padding[0], padding[1]), keeps_stream=streams)
     weight, bias = model.readout.weight, model.readout.bias
     if model.bits is not None:
         weight, bias = quantised_readout(model.readout, model.bits)
     builder.readout(x, _array(weight), _array(bias))
     return builder.build()
+
+
+def _add_block(builder: NetworkBuilder, x: str, block: Block) -> str:
+    weights = (*_weights(block.conv1), *_weights(block.conv2))
+    if isinstance(block, SewBlock):
+        return builder.sew_block(x, *weights, combine=block.combine)
+    if isinstance(block, SpikingBlock):
+        return builder.spiking_resnet_block(x, *weights, current=block.current)
+    if isinstance(block, MsBlock):
+        return builder.ms_block(x, *weights)
+    assert isinstance(block, PlainBlock)
+    return builder.plain_block(x, *weights)
 
 
 def from_network(network: Network, model: SpikingNetwork) -> None:
@@ -63,8 +75,7 @@ def from_network(network: Network, model: SpikingNetwork) -> None:
             "give the --network, --blocks and --channels it was trained with"
         )
     for source, target in zip(sources, targets, strict=True):
-        target.norm = None
-        target.conv.bias = nn.Parameter(torch.zeros(target.conv.out_channels))
+        target.drop_norm()
         _load(source, target.conv)
     readout = network.layers[-1]
     assert isinstance(readout, ReadoutLayer)

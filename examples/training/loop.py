@@ -7,18 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from .digits import MAX_PIXEL, Split
+from .networks import SpikingNetwork
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train; ``rate`` is the peak of the one-cycle schedule."""
+    """How to train; ``rate`` is the peak of the one-cycle schedule, ``readout_rate`` so many times that for the FC."""
 
     epochs: int = 30
     rate: float = 5e-3
+    readout_rate: float = 1.0
     decay: float = 1e-2
     batch: int = 64
     seed: int = 0
@@ -30,7 +32,7 @@ def images(split: Split) -> Tensor:
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, split: Split, batch: int = 120) -> float:
+def accuracy(model: SpikingNetwork, split: Split, batch: int = 120) -> float:
     """Percent of ``split`` the model gets right, in evaluation mode."""
     model.eval()
     hits = 0
@@ -39,13 +41,34 @@ def accuracy(model: nn.Module, split: Split, batch: int = 120) -> float:
     return 100.0 * hits / len(split.y)
 
 
-def fit(model: nn.Module, train: Split, validation: Split, recipe: Recipe) -> None:
+@torch.no_grad()
+def settle(model: SpikingNetwork, train: Split, batch: int = 120) -> None:
+    """Take BN's mean and variance over all of ``train``, for the weights as they are.
+
+    The running statistics that training leaves are those of its last few batches; in a deep network their
+    noise adds up.
+    """
+    norms = [layer.norm for layer in model.spiking_layers() if layer.norm is not None]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over the batches
+    model.train()
+    for chunk in images(train).split(batch):
+        model(chunk)
+
+
+def fit(model: SpikingNetwork, train: Split, validation: Split, recipe: Recipe) -> None:
     """Train in place; the last epoch's weights stay, whatever the validation figures were."""
     x, y = images(train), torch.from_numpy(train.y.astype(np.int64))
     order = torch.Generator().manual_seed(recipe.seed)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+    rates = [recipe.rate, recipe.rate * recipe.readout_rate]
+    groups = [
+        {"params": list(part.parameters()), "lr": rate}
+        for part, rate in zip((model.body, model.readout), rates, strict=True)
+    ]
+    optimiser = torch.optim.AdamW(groups, weight_decay=recipe.decay)
     batches = len(y) // recipe.batch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=recipe.epochs * batches)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=recipe.epochs * batches)
     started = time.process_time()
     for epoch in range(1, recipe.epochs + 1):
         model.train()

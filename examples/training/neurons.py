@@ -1,8 +1,10 @@
-"""The integrate-and-fire neuron over T steps as one autograd function.
+"""Spiking neurons over T steps as one autograd function.
 
-H[t] = V[t-1] + X[t]; S[t] = [H[t] >= 1]; V[t] = H[t] (1 - S[t])   (SEW paper, eq. 1-5, IF)
+H[t] = leak V[t-1] + X[t]; S[t] = [H[t] >= threshold], or > with ``fire="gt"``; V[t] = H[t] (1 - S[t]).
+IF: leak 1 (SEW paper, eq. 1-5). LIF: leak 1 - 1/tau, the input not decayed (MS-ResNet). MLF: several
+thresholds, each with a membrane of its own; the output is the number of them that fired (DS-ResNet).
 
-Backward: arctangent surrogate for the step (alpha = 2), the reset detached.
+Backward: arctangent surrogate for each step function (alpha = 2), the reset detached.
 """
 
 from __future__ import annotations
@@ -13,37 +15,52 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from refmodel.network import Neuron
+
 ALPHA = 2.0
 
+#: The neurons that training knows, by the names that ``--neuron`` takes.
+NEURONS = {
+    "if": Neuron(),
+    "lif": Neuron("lif", threshold=0.5, tau=4 / 3, decay_input=False, fire="gt"),
+    "mlf": Neuron("lif", threshold=0.6, levels=(1.6, 2.6), tau=4 / 3, decay_input=False, fire="gt"),
+}
 
-class _IntegrateAndFire(torch.autograd.Function):
+
+class _Fire(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, currents: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, currents: Tensor, threshold: float, leak: float, strict: bool) -> Tensor:  # type: ignore[override]
         charged, spikes = torch.empty_like(currents), torch.empty_like(currents)
         membrane = torch.zeros_like(currents[0])
+        reached = torch.gt if strict else torch.ge
         for t in range(currents.shape[0]):
-            torch.add(membrane, currents[t], out=charged[t])
-            torch.ge(charged[t], 1.0, out=spikes[t])
-            membrane = torch.where(spikes[t] > 0, 0.0, charged[t])
+            torch.add(currents[t], membrane, alpha=leak, out=charged[t])
+            reached(charged[t], threshold, out=spikes[t])
+            membrane = torch.addcmul(charged[t], charged[t], spikes[t], value=-1.0)
         ctx.save_for_backward(charged, spikes)
+        ctx.threshold, ctx.leak = threshold, leak
         return spikes
 
     @staticmethod
-    def backward(ctx: Any, grad_spikes: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
         charged, spikes = ctx.saved_tensors
-        surrogate = (charged - 1.0).mul_(math.pi / 2 * ALPHA).square_().add_(1.0).reciprocal_().mul_(ALPHA / 2)
-        surrogate.mul_(grad_spikes)
-        keep = 1.0 - spikes
+        surrogate = (charged - ctx.threshold).mul_(math.pi / 2 * ALPHA).square_().add_(1.0).reciprocal_()
+        surrogate.mul_(ALPHA / 2).mul_(grad_spikes)
+        keep = ctx.leak * (1.0 - spikes)
         grad = torch.empty_like(charged)
         carried = torch.zeros_like(charged[0])
         for t in reversed(range(charged.shape[0])):
             carried = torch.addcmul(surrogate[t], carried, keep[t])
             grad[t] = carried
-        return grad
+        return grad, None, None, None
 
 
-def integrate_and_fire(currents: Tensor) -> Tensor:
-    """Spikes [T, N, C, H, W] (0.0 or 1.0) of input currents of the same shape; threshold 1, hard reset to 0."""
-    result = _IntegrateAndFire.apply(currents)
-    assert isinstance(result, Tensor)
-    return result
+def fire(currents: Tensor, neuron: Neuron) -> Tensor:
+    """Output [T, N, C, H, W] of ``neuron`` for input currents of the same shape: 0.0, 1.0, ... up to its levels.
+
+    Membranes start at 0 and are reset to 0. ``neuron`` is one of NEURONS.
+    """
+    total = torch.zeros(())
+    for threshold in neuron.thresholds:
+        total = total + _Fire.apply(currents, threshold, neuron.leak, neuron.fire == "gt")
+    return total

@@ -17,8 +17,12 @@ import numpy as np
 
 from refmodel import bundled, floatmodel, golden, quantize
 from refmodel.datasets import load_data
+from refmodel.network import ConvLayer
 
 TABLE = Path(__file__).parents[2] / "refmodel" / "networks" / bundled.TABLE
+#: The printed table's first lines.
+HEAD = """| network | spiking convolutions x channels | parameters | validation | float | integer |
+|---|---|---|---|---|---|"""
 
 
 def measure(name: str, bits: int | None = None) -> dict[str, Any]:
@@ -36,19 +40,32 @@ def measure(name: str, bits: int | None = None) -> dict[str, Any]:
     }
 
 
+def describe(name: str, row: dict[str, Any]) -> str:
+    """One line of the printed table (Markdown, the columns of HEAD)."""
+    network = bundled.load_network(name)
+    convs = [layer for layer in network.layers if isinstance(layer, ConvLayer)]
+    validation = network.meta.get("accuracy_validation")
+    cells = (
+        f"`{name}`",
+        f"{len(convs)} x {convs[0].weight.shape[0]}",
+        f"{network.parameters:,}",
+        "" if validation is None else f"{validation:.2f} %",
+        f"{row['accuracy_float']:.2f} %",
+        f"{row['accuracy_int']:.2f} % ({row['weight_bits']} bits)",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m examples.training.table", description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if the checked-in table differs")
     parser.add_argument("--bits", type=int, help="measure at so many weight bits and only print")
     options = parser.parse_args()
     table: dict[str, dict[str, Any]] = {}
+    print(HEAD)
     for name in bundled.names():
         table[name] = measure(name, options.bits)
-        row = table[name]
-        print(
-            f"{name}: float {row['accuracy_float']:.2f} %, {row['weight_bits']}-bit {row['accuracy_int']:.2f} %",
-            flush=True,
-        )
+        print(describe(name, table[name]), flush=True)
     if options.bits is not None:
         return
     text = json.dumps(table, indent=2, sort_keys=True) + "\n"

@@ -11,7 +11,6 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import get_args
 
 import torch
 
@@ -20,24 +19,27 @@ from refmodel.bundled import load_network
 from refmodel.errors import NetworkError, SkipspikeError
 from refmodel.network import Network
 
-from .blocks import Combine, SpikingNetwork, dense_network, residual_network
 from .convert import from_network, to_network
 from .digits import CLASSES, MAX_PIXEL, digits_split, hold_out
-from .loop import Recipe, accuracy, fit
-
-NETWORKS = ("dense", "plain", *(f"sew-{name}" for name in get_args(Combine) if name != "plain"))
+from .loop import Recipe, accuracy, fit, settle
+from .networks import FAMILIES, SpikingNetwork, dense_network, residual_network
+from .neurons import NEURONS
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m examples.training.train", description=__doc__)
     add = parser.add_argument
-    add("--network", choices=NETWORKS, default="sew-add", help="kind of network")
+    add("--network", choices=("dense", *FAMILIES), default="sew-add", help="family of network")
     add("--blocks", type=int, default=8, help="residual blocks, two convolutions each")
     add("--channels", type=int, default=16, help="channels, or neurons a dense layer")
     add("--layers", type=int, default=2, help="dense only: spiking layers")
+    add("--neuron", choices=tuple(NEURONS), help="default: if; lif for ms, mlf for ds")
+    add("--no-norm", dest="norm", action="store_false", help="train without batch norm")
+    add("--settle", action="store_true", help="at the end, take BN's statistics over all training images")
     add("--steps", type=int, default=4, help="T, time steps")
     add("--epochs", type=int, default=30)
     add("--rate", type=float, default=5e-3, help="peak learning rate")
+    add("--readout-rate", type=float, default=1.0, help="so many times the rate for the classifier")
     add("--decay", type=float, default=1e-2, help="weight decay")
     add("--batch", type=int, default=64)
     add("--seed", type=int, default=0)
@@ -53,11 +55,11 @@ def make_model(options: argparse.Namespace) -> SpikingNetwork:
     if options.network == "dense":
         return dense_network(
             size=8, width=options.channels, layers=options.layers, steps=options.steps,
-            classes=CLASSES, input_scale=1 / MAX_PIXEL,
+            classes=CLASSES, input_scale=1 / MAX_PIXEL, neuron=options.neuron or "if",
         )  # fmt: skip
     return residual_network(
-        combine=options.network.removeprefix("sew-"), blocks=options.blocks, channels=options.channels,
-        steps=options.steps, classes=CLASSES, input_scale=1 / MAX_PIXEL,
+        family=options.network, blocks=options.blocks, channels=options.channels, steps=options.steps,
+        classes=CLASSES, input_scale=1 / MAX_PIXEL, neuron=options.neuron, norm=options.norm,
     )  # fmt: skip
 
 
@@ -85,11 +87,14 @@ def main() -> None:
     if options.start is not None:
         from_network(read_start(options.start), model)
         model.quantise(options.finetune_bits)
-    recipe = Recipe(options.epochs, options.rate, options.decay, options.batch, options.seed)
+    recipe = Recipe(options.epochs, options.rate, options.readout_rate, options.decay, options.batch, options.seed)
     started = time.process_time()
     fit(model, train, validation, recipe)
+    if options.settle:
+        settle(model, train)
     seconds = time.process_time() - started
     float_accuracy = accuracy(model, test)
+    chosen_by = accuracy(model, validation) if len(validation.y) else None
     meta: dict[str, object] = {
         "data": "digits",
         "family": options.network.upper(),
@@ -97,6 +102,7 @@ def main() -> None:
         "command": shlex.join(["python", "-m", "examples.training.train", *sys.argv[1:]]),
         "seed": options.seed,
         "accuracy_float": round(float_accuracy, 2),
+        "accuracy_validation": None if chosen_by is None else round(chosen_by, 2),
         "torch": torch.__version__,
         "weight_bits": options.finetune_bits or 8,
     }
