@@ -67,7 +67,7 @@ def test_spiking_resnet_is_at_chance() -> None:
     """The degradation problem, which the network is bundled to show: it guesses, in floats and in integers."""
     assert set(NAMES) - set(GOALS) == {"digits-spiking-24"}
     row = bundled.accuracies()["digits-spiking-24"]
-    assert row["accuracy_float"] < 15.0 and row["accuracy_int"] < 15.0
+    assert row["accuracy_float"] < 15.0 and abs(row["accuracy_int"] - row["accuracy_float"]) <= 1.0
 
 
 def test_docs_show_the_table() -> None:
@@ -122,7 +122,8 @@ def test_meta(name: str) -> None:
     meta = bundled.load_network(name).meta
     assert set(meta) >= {"data", "family", "steps", "command", "seed", "accuracy_float", "torch", "weight_bits"}
     assert str(meta["command"]).endswith(f"--out refmodel/networks/{name}.skn")
-    assert "/" not in str(meta["command"]).replace("refmodel/networks/", "")
+    known = str(meta["command"]).replace("refmodel/networks/", "").replace("examples/training/depth/", "")
+    assert "/" not in known  # no place of one machine
 
 
 def test_w4_lies_on_its_own_grid() -> None:
