@@ -9,7 +9,7 @@ from .errors import CompileError
 from .layout import Field, pack
 
 #: Clocks of a task of the gate engine besides its items and its shifts: from its last item to the sum, relu, store.
-TASK_CLOCKS = 5
+TASK_CLOCKS = 6
 #: Clocks of the engine besides its tasks: two for settings, one for each of the five phases' shift, two at the end.
 ENGINE_CLOCKS = 9
 

@@ -23,7 +23,7 @@ def frozen_gate(gates: FloatArray, axis: Axis) -> FloatArray:
 
 
 def fold_gate(layer: ConvLayer, gate: ArrayLike) -> ConvLayer:
-    """``layer`` with X' = relu(gate * X) for X; gate: a number or one for each of its channels, at least 0.
+    """``layer`` with relu(gate * X) for what its attention makes of X; gate: a number, or one a channel, at least 0.
 
     Raises NetworkError where something other than weights is part of X that the gate cannot scale.
     """
@@ -49,4 +49,5 @@ def fold_gate(layer: ConvLayer, gate: ArrayLike) -> ConvLayer:
         bias=None if layer.bias is None else layer.bias * factor,
         current=None if layer.current is None else layer.current * float(factor[0]),
         rectify=True,
+        attention=None,
     )

@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from refmodel.attention import GATE_BITS, OPERAND_BITS
-from refmodel.attention_layout import AttentionConfig
+from refmodel.attention_config import AttentionConfig
 from refmodel.config import CoreConfig
 
 from .attention_pools import AttentionPools

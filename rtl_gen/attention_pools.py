@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from refmodel.attention import GATE_BITS
-from refmodel.attention_layout import AttentionConfig
+from refmodel.attention_config import AttentionConfig
 from refmodel.config import CoreConfig
 from refmodel.layout import SLOT_TO_STREAM
 

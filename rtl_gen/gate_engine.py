@@ -9,13 +9,16 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from refmodel.attention import GATE_BITS, GATE_ONE, OPERAND_BITS, SIGMOID_TABLE, TABLE_SIZE
-from refmodel.attention_layout import SHIFT_BITS, AttentionConfig, settings_fields
+from refmodel.attention_config import AttentionConfig
+from refmodel.attention_layout import SHIFT_BITS, TASK_CLOCKS, settings_fields
 from refmodel.config import CoreConfig
 
 from .layouts import COLLISION_FREE, struct
 
 #: Bits of the table's index.
 INDEX_BITS = (TABLE_SIZE - 1).bit_length()
+#: Clocks from a task's last item until the sum is shifted.
+DRAIN_CLOCKS = TASK_CLOCKS - 1
 
 
 class GateEngine(wiring.Component):
@@ -23,8 +26,8 @@ class GateEngine(wiring.Component):
 
     Five phases, each of so many tasks: shift every sum; shift every maximum; the hidden values of the
     sums; those of the maxima, added to them; the scores.  A task adds its items up (one multiplier, one
-    item a clock), shifts the sum right one bit a clock, and stores it.  Items go through registers: memories,
-    operands, product, sum.  The words of weights and settings are read once, from the first to the last.
+    item a clock), shifts the sum right one bit a clock, and stores it, or two clocks later its gate.  The
+    words of weights and settings are read once, from the first to the last.
 
     Members
     -------
@@ -98,7 +101,7 @@ class GateEngine(wiring.Component):
         with m.If(pooling):
             m.d.comb += item_last.eq(Mux(settings.channel, 0, units - 1))
         issues = Signal()
-        drain = Signal(2)
+        drain = Signal(range(DRAIN_CLOCKS))
         clears, shifts, stores = Signal(), Signal(), Signal()
 
         # Which entry, and which unit's: along the channel axis unit c % NU has channel c.
@@ -121,31 +124,31 @@ class GateEngine(wiring.Component):
             hidden_read.addr.eq(Mux(scoring, item, task)),
         ]
 
-        # Items: memories in clock 1, operands or pooled value 2, product 3, sum 4.
+        # Items: memories in clock 1; operands 2, product 3; addend 4, or a pooled value 2; sum in the next.
         width = signed(sizes.product_width(cfg))
-        issued = Signal(3)
-        m.d.sync += issued.eq(Cat(issues, issued[:2]))
-        pooled = Signal(width, reset_less=True)
+        issued, due = Signal(3), Signal()
+        m.d.sync += [issued.eq(Cat(issues, issued[:2])), due.eq(Mux(pooling, issued[0], issued[2]))]
+        addend = Signal(width, reset_less=True)
         left, right = Signal(operand, reset_less=True), Signal(operand, reset_less=True)
         product = Signal(signed(2 * OPERAND_BITS), reset_less=True)
         m.d.sync += [
-            pooled.eq(found_value),
+            addend.eq(Mux(pooling, found_value, product)),
             left.eq(Mux(scoring, hidden_read.data, found_value)),
             right.eq(word),
             product.eq(left * right),
         ]
         acc = Signal(width)
         adds, kept = Signal(), Signal(width)
-        m.d.comb += [adds.eq(Mux(pooling, issued[1], issued[2])), kept.eq(acc)]
+        m.d.comb += [adds.eq(due), kept.eq(acc)]
         if units > 1:
             found = Signal()  # a maximum is in the sum: only a larger one replaces it
             narrow = cfg.stream_width
-            m.d.sync += found.eq(~clears & (found | issued[1]))
+            m.d.sync += found.eq(~clears & (found | due))
             with m.If(pooling & of_maxima):
-                larger = pooled[:narrow].as_signed() > acc[:narrow].as_signed()
-                m.d.comb += [adds.eq(issued[1] & (larger | ~found)), kept.eq(0)]
+                larger = addend[:narrow].as_signed() > acc[:narrow].as_signed()
+                m.d.comb += [adds.eq(due & (larger | ~found)), kept.eq(0)]
         with m.If(adds):
-            m.d.sync += acc.eq(kept + Mux(pooling, pooled, product))
+            m.d.sync += acc.eq(kept + addend)
         with m.If(shifts):
             m.d.sync += acc.eq(acc >> 1)
         with m.If(clears):
@@ -155,9 +158,9 @@ class GateEngine(wiring.Component):
         fired, leaking, begins = Signal(), Signal(3), Signal()
         m.d.sync += leaking.eq(Cat(scoring & (item == item_last), leaking[:2]))
         with m.If(leaking[2] & fired):
-            m.d.comb += adds.eq(0)
+            m.d.sync += due.eq(0)
 
-        remaining = Signal(SHIFT_BITS)
+        remaining, shifted = Signal(SHIFT_BITS), Signal()
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.compute):
@@ -181,15 +184,14 @@ class GateEngine(wiring.Component):
                 with m.If(item == item_last):
                     m.next = "DRAIN"
             with m.State("DRAIN"):
-                m.d.sync += drain.eq(drain + 1)
-                with m.If(drain == 3):
+                m.d.sync += [drain.eq(drain + 1), shifted.eq(remaining == 0)]
+                with m.If(drain == DRAIN_CLOCKS - 1):
                     m.d.comb += clears.eq(acc[-1] & ~pooling & ~scoring)  # relu
                     m.next = "SHIFT"
             with m.State("SHIFT"):
-                m.d.sync += [remaining.eq(remaining - 1), item.eq(0)]
-                with m.If(remaining != 0):
-                    m.d.comb += shifts.eq(1)
-                with m.Else():
+                m.d.sync += [remaining.eq(remaining - 1), shifted.eq(remaining == 1), item.eq(0)]
+                m.d.comb += shifts.eq(~shifted)
+                with m.If(shifted):
                     m.d.comb += [stores.eq(1), clears.eq(1)]
                     m.d.sync += task.eq(task + 1)
                     m.next = "ITEMS"
@@ -199,6 +201,8 @@ class GateEngine(wiring.Component):
                         with m.If(scoring):
                             m.next = "LAST"
             with m.State("LAST"):
+                m.next = "END"
+            with m.State("END"):
                 m.d.sync += [self.busy.eq(0), pointer.eq(0)]
                 m.next = "IDLE"
 
@@ -213,12 +217,14 @@ class GateEngine(wiring.Component):
         with m.If(begins):
             m.d.sync += fired.eq(1)
 
-        # A gate, a clock after its score: the table's value on the score's side of 128.
+        # A gate, two clocks after its score: the table's value on the score's side of 128.
         beyond = (acc[INDEX_BITS:-1] ^ acc[-1].replicate(len(acc) - INDEX_BITS - 1)).any()
-        below, gating, gated = Signal(), Signal(), Signal(number)
-        value = table_read.data
+        below, looks, gating, gated = Signal(), Signal(), Signal(), Signal(number)
+        value = Signal(8, reset_less=True)
         signed_value, gate = Signal(GATE_BITS), Signal(GATE_BITS)
-        m.d.sync += [below.eq(acc[-1]), gating.eq(stores & scoring), gated.eq(task)]
+        m.d.sync += [looks.eq(stores & scoring), gating.eq(looks), value.eq(table_read.data)]
+        with m.If(stores):
+            m.d.sync += [below.eq(acc[-1]), gated.eq(task)]
         m.d.comb += [
             table_read.en.eq(1),
             table_read.addr.eq(acc[:INDEX_BITS] ^ acc[-1].replicate(INDEX_BITS) | beyond.replicate(INDEX_BITS)),

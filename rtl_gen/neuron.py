@@ -148,7 +148,7 @@ class NeuronUnit(wiring.Component):
         # Clock 2 of a core with attention: the gate.
         joins, arriving = 2, current  # the clock in which the membrane joins, and what joins it
         if cfg.attention is not None:
-            m.submodules.gate_multiplier = multiplier = GateMultiplier(width=width)
+            m.submodules.gate_multiplier = multiplier = GateMultiplier(width=width, gated_width=cfg.stream_width)
             m.d.comb += [
                 multiplier.value.eq(current),
                 multiplier.gate.eq(self.gate),

@@ -107,7 +107,8 @@ def test_barriers_clock_by_clock(shape: str) -> None:
                 assert timing.barriers[:, image].tolist() == barriers
                 assert timing.events[image] == sum(len(lane) for item in items for lane in item.events)
                 # Bundle, array, R neuron slots, and the last one's way to the memory.
-                end = barriers[-1] + 2 + (2 + config.tree_levels) + config.slots_per_chunk - 1 + 5
+                end = barriers[-1] + 2 + (2 + config.tree_levels) + config.slots_per_chunk - 1
+                end += 5 if config.attention is None else 6
                 assert timing.end[image] == end + (op.out_planes if op.layer.name in read else 0)
                 compared += len(barriers)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from refmodel import floatmodel
-from refmodel.attention import gated
+from refmodel.attention import Attention, gated, gates
 from refmodel.errors import NetworkError
 from refmodel.frozen_gates import fold_gate, frozen_gate
 from refmodel.layers import ConvLayer, InputSpec, Neuron, ReadoutLayer
@@ -46,6 +46,18 @@ def test_folded_layer_is_the_gated_one(gate) -> None:
     assert expected.any() == np.any(gate)
 
 
+def test_a_frozen_attention_goes_from_the_layer() -> None:
+    """Scores of 0 make gates of a half, whatever X is."""
+    rng = np.random.default_rng(4)
+    attention = Attention("time", rng.normal(size=(2, STEPS)), np.zeros((STEPS, 2)))
+    layer = layer_of(rng, attention=attention)
+    x = rng.integers(0, 8, (6, STEPS, 3, 2, 2))
+    folded = fold_gate(layer, frozen_gate(gates(x, attention), "time"))
+    assert folded.attention is None
+    assert (spikes_of(folded, x) == spikes_of(layer, x)).all()
+    assert (spikes_of(folded, x) != spikes_of(dataclasses.replace(layer, attention=None), x)).any()
+
+
 def test_current_is_scaled() -> None:
     rng = np.random.default_rng(2)
     folded = fold_gate(layer_of(rng, shortcut="input", current=2.0), 0.25)
@@ -53,9 +65,9 @@ def test_current_is_scaled() -> None:
 
 
 def test_frozen_gate_is_the_mean() -> None:
-    gates = np.array([[0.0, 1.0, 0.5], [1.0, 1.0, 0.0]])
-    assert frozen_gate(gates, "channel").tolist() == [0.5, 1.0, 0.25]
-    assert frozen_gate(gates, "time").tolist() == [pytest.approx(3.5 / 6)]
+    seen = np.array([[0.0, 1.0, 0.5], [1.0, 1.0, 0.0]])
+    assert frozen_gate(seen, "channel").tolist() == [0.5, 1.0, 0.25]
+    assert frozen_gate(seen, "time").tolist() == [pytest.approx(3.5 / 6)]
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,11 @@ def sew_network(rng: np.random.Generator, blocks: int = 3, combine="add") -> Qua
     return QuantizedNetwork("sew", 2, QuantizedInput((2, 5, 5), 1), tuple(layers))
 
 
+def with_layer(net: QuantizedNetwork, name: str, **changes) -> QuantizedNetwork:
+    layers = [dataclasses.replace(layer, **changes) if layer.name == name else layer for layer in net.layers]
+    return dataclasses.replace(net, layers=tuple(layers))
+
+
 def test_a_closed_shortcut_takes_its_projection_with_it() -> None:
     rng = np.random.default_rng(1)
     net = sew_network(rng)
@@ -145,11 +150,7 @@ def test_a_silent_branch_leaves_the_shortcut() -> None:
     rng = np.random.default_rng(2)
     net = sew_network(rng, combine="or")
     quiet = silence(net, ["b1.conv1"])
-    layers = [
-        dataclasses.replace(layer, threshold=layer.threshold + NEVER) if layer.name == "b1.conv2" else layer
-        for layer in quiet.layers
-    ]
-    quiet = dataclasses.replace(quiet, layers=tuple(layers))
+    quiet = with_layer(quiet, "b1.conv2", threshold=np.full(6, NEVER))
     pruned, report = prune(quiet)
     assert (report.layers, report.bypassed) == (("b1.conv1", "b1.conv2"), ("b1.conv2",))
     assert [layer.source for layer in pruned.layers if layer.name.startswith("b2.")][:2] == ["b1.projection"] * 2
@@ -159,17 +160,13 @@ def test_a_silent_branch_leaves_the_shortcut() -> None:
 def test_a_silent_channel_goes_from_layer_and_readers() -> None:
     rng = np.random.default_rng(3)
     net = sew_network(rng, blocks=1)
-    layers = list(net.layers)
-    threshold = layers[1].threshold
-    assert threshold is not None
-    layers[1] = dataclasses.replace(layers[1], threshold=np.where(np.arange(6) % 3 == 1, NEVER, threshold))
-    net = dataclasses.replace(net, layers=tuple(layers))
+    net = with_layer(net, "b0.conv1", threshold=np.where(np.arange(6) % 3 == 1, NEVER, 9))
     pruned, report = prune(net)
     assert report.channels == {"b0.conv1": 2}
-    weights = {layer.name: layer.weight for layer in pruned.layers}
+    before, after = ({layer.name: np.array(layer.weight) for layer in a.layers} for a in (net, pruned))
     kept = [0, 2, 3, 5]
-    assert (weights["b0.conv1"] == layers[1].weight[kept]).all()
-    assert (weights["b0.conv2"] == layers[3].weight[:, kept]).all()
+    assert (after["b0.conv1"] == before["b0.conv1"][kept]).all()
+    assert (after["b0.conv2"] == before["b0.conv2"][:, kept]).all()
     same(net, pruned, report, random_input(rng, net, 3))
 
 
@@ -192,9 +189,7 @@ def test_channels_of_a_shortcut_go_only_together() -> None:
 def test_everything_silent_leaves_the_bias() -> None:
     rng = np.random.default_rng(5)
     net = sew_network(rng, combine="and")
-    net = dataclasses.replace(
-        net, layers=(*net.layers[:-1], dataclasses.replace(net.layers[-1], bias=np.array([3, -1, 2])))
-    )
+    net = with_layer(net, "out", bias=np.array([3, -1, 2]))
     quiet = silence(net, ["stem"])
     pruned, report = prune(quiet)
     assert golden.run(pruned, random_input(rng, net, 1)).results.tolist() == [[3, -1, 2]]
@@ -208,14 +203,10 @@ def test_combiners_of_a_layer_that_keeps_its_stream(combine, silent: str) -> Non
     """The stream is read, so the layer stays; what it and its shortcut spike is told apart all the same."""
     rng = np.random.default_rng(8)
     net = sew_network(rng, blocks=2, combine=combine)
-    layers = {layer.name: layer for layer in net.layers}
-    layers["b0.conv2"] = dataclasses.replace(layers["b0.conv2"], keeps_stream=True)
-    layers["b1.conv2"] = dataclasses.replace(layers["b1.conv2"], stream="b0.conv2")
+    net = with_layer(net, "b0.conv2", keeps_stream=True)
+    net = with_layer(net, "b1.conv2", stream="b0.conv2")
     name = "b0.projection" if silent == "shortcut" else "b0.conv2"
-    threshold = layers[name].threshold
-    assert threshold is not None
-    layers[name] = dataclasses.replace(layers[name], threshold=threshold + NEVER)
-    net = dataclasses.replace(net, layers=tuple(layers.values()))
+    net = with_layer(net, name, threshold=np.full(6, NEVER))
     pruned, report = prune(net)
     assert "b0.conv2" in [layer.name for layer in pruned.layers]
     same(net, pruned, report, random_input(rng, net, 5))
