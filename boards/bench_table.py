@@ -47,7 +47,7 @@ def markdown(table: dict[str, Any]) -> str:
         ]
         for row in table["rows"]
     ]
-    lines = [f"Tools: {tools}.", "", "## Sizes", "", *_table(columns, rows), "", "## Differences", ""]
+    lines = [f"Tools: {tools}.", "", "### Sizes", "", *_table(columns, rows), "", "### Differences", ""]
     columns = (
         "feature",
         "in",
