@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .attention import Attention
 from .errors import NetworkError
 from .layer_builder import LayerBuilder, floats, pair
 from .layers import Neuron, Pair
@@ -64,6 +65,33 @@ class BlockBuilder(LayerBuilder):
             y, weight, bias, stride=strides[-1], neuron=neuron, shortcut=shortcut, combine=combine,
             name=f"{name}.conv{len(convs)}",
         )  # fmt: skip
+
+    def _syna(
+        self,
+        x: str,
+        convs: list[Synapses],
+        strides: list[Stride],
+        attentions: list[Attention | None],
+        projection: Synapses | None,
+        inhibition: Attention | None,
+        neuron: Neuron | None,
+        name: str | None,
+    ) -> str:
+        """O = OR(A, IA(sc(S))), MA after each BN of the branch."""
+        name = self._block(name)
+        shortcut = x
+        if projection is not None:
+            stride = _total(strides)
+            shortcut = self.conv(x, *projection, stride=stride, neuron=neuron, name=f"{name}.projection")
+        if inhibition is not None:
+            shortcut = self.gate(shortcut, inhibition, name=f"{name}.inhibition")
+        rows = list(zip(convs, strides, attentions, strict=True))
+        for index, ((weight, bias), stride, attention) in enumerate(rows, start=1):
+            last: dict[str, Any] = {"shortcut": shortcut, "combine": "or"} if index == len(rows) else {}
+            x = self.conv(
+                x, weight, bias, stride=stride, neuron=neuron, attention=attention, name=f"{name}.conv{index}", **last
+            )
+        return x
 
     def _clamped(self, name: str, combine: Combine, shortcut: str, neuron: Neuron) -> Combine:
         """min(A + S, 1) of binary A and S is A or S."""

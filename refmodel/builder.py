@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
+from .attention import Attention
 from .blocks import BlockBuilder, Stride, Synapses
 from .layers import Neuron
 from .quantized import Combine
@@ -200,6 +201,32 @@ class NetworkBuilder(BlockBuilder):
         """O = MLF(BN(C1(MLF(BN(C3(MLF(BN(C1 S))))))) + sc(S); sc as in :meth:`ds_block`."""
         convs: list[Synapses] = [(w1, b1), (w2, b2), (w3, b3)]
         return self._sew(x, convs, [1, stride, 1], projection, "add", False, neuron, name)
+
+    def syna_block(
+        self,
+        x: str,
+        w1: ArrayLike,
+        b1: ArrayLike | None,
+        w2: ArrayLike,
+        b2: ArrayLike | None,
+        *,
+        attention1: Attention | None = None,
+        attention2: Attention | None = None,
+        inhibition: Attention | None = None,
+        stride: Stride = 1,
+        projection: Synapses | None = None,
+        neuron: Neuron | None = None,
+        name: str | None = None,
+    ) -> str:
+        """O = OR(A, IA(sc(S))), A = SN(MA(BN(C3(SN(MA(BN(C3 S)))))) (OR-Spiking ResNet with SynA; SynA-ResNet paper).
+
+        MA(X) = relu(gate * X) is ``attention1`` and ``attention2`` on the two convolutions, IA is ``inhibition``,
+        whose neuron makes gates of 0 and 1 (layer block.inhibition).  One that is None is left out.  sc is the
+        identity, or SN(BN(C1 stride)) with ``projection``.
+        """
+        convs: list[Synapses] = [(w1, b1), (w2, b2)]
+        attentions = [attention1, attention2]
+        return self._syna(x, convs, [stride, 1], attentions, projection, inhibition, neuron, name)
 
     def membrane_shortcut_block(
         self,

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .attention import SHIFTS, IntegerAttention
+from .attention import SHIFTS, Attention, IntegerAttention
 from .errors import ModelFileError
-from .network import ConvLayer, InputSpec, Network, Neuron, PoolKind, PoolLayer, ReadoutLayer, StreamLayer
+from .network import ConvLayer, GateLayer, InputSpec, Network, Neuron, PoolKind, PoolLayer, ReadoutLayer, StreamLayer
 from .quantized import QuantizedInput, QuantizedLayer, QuantizedNetwork
 
 #: Arrays by the name that the description gives them.
@@ -127,7 +127,7 @@ def _is_default(value: Any, default: Any) -> bool:
 def _layer_type(layer: Any) -> str:
     if isinstance(layer, PoolLayer):
         return _POOLS[layer.kind]
-    return {ConvLayer: "conv", StreamLayer: "stream", ReadoutLayer: "readout"}[type(layer)]
+    return {ConvLayer: "conv", GateLayer: "gate", StreamLayer: "stream", ReadoutLayer: "readout"}[type(layer)]
 
 
 def _union(**kinds: Codec) -> Codec:
@@ -154,11 +154,16 @@ _NEURON = _record(
     Neuron, "neuron", {"levels": _tuple(_NUMBER)},
     kind=_TEXT, threshold=_NUMBER, tau=_NUMBER, decay_input=_FLAG, reset=_TEXT, v_reset=_NUMBER, fire=_TEXT,
 )  # fmt: skip
+_ATTENTION = _record(
+    Attention, "attention", {"neuron": _optional(_NEURON)}, axis=_TEXT, first=_FLOATS, second=_FLOATS
+)
 _CONV = _record(
-    ConvLayer, "conv", {"stream": _optional(_TEXT), "keeps_stream": _FLAG, "rectify": _FLAG},
+    ConvLayer, "conv",
+    {"stream": _optional(_TEXT), "keeps_stream": _FLAG, "rectify": _FLAG, "attention": _optional(_ATTENTION)},
     name=_TEXT, source=_TEXT, weight=_FLOATS, bias=_optional(_FLOATS), stride=_PAIR, padding=_PAIR,
     neuron=_optional(_NEURON), shortcut=_optional(_TEXT), combine=_TEXT, current=_optional(_NUMBER),
 )  # fmt: skip
+_GATE = _record(GateLayer, "gate", name=_TEXT, source=_TEXT, attention=_ATTENTION)
 _POOLS: dict[PoolKind, str] = {"max": "maxpool", "sum": "sumpool", "average": "avgpool"}
 _POOL_RECORDS = {
     name: _record(
@@ -191,7 +196,7 @@ _QUANTIZED_LAYER = _record(
 RECORDS: dict[str, Codec] = {
     "float": _record(
         Network, "float", **_NETWORK, input=_record(InputSpec, "input", _LATER_INPUT, **_INPUT),
-        layers=_tuple(_union(conv=_CONV, **_POOL_RECORDS, stream=_STREAM, readout=_READOUT)),
+        layers=_tuple(_union(conv=_CONV, **_POOL_RECORDS, gate=_GATE, stream=_STREAM, readout=_READOUT)),
     ),
     "quantized": _record(
         QuantizedNetwork, "quantized", **_NETWORK, weight_bits=_INTEGER,

@@ -1,7 +1,7 @@
 """The float model: evaluates a :class:`refmodel.network.Network` in float64, straight from the equations.
 
-Written apart from the golden model on purpose: the two share no code, so that equal spikes on
-integer-valued networks are evidence for both.  Arrays are [N, T, C, H, W].
+Written apart from the golden model on purpose: the two share no code but the pools of an attention, so
+that equal spikes on integer-valued networks are evidence for both.  Arrays are [N, T, C, H, W].
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .attention import Attention, gated, gates
 from .errors import DataError
-from .network import ConvLayer, FloatArray, Layer, Network, Neuron, PoolLayer, ReadoutLayer, StreamLayer
+from .network import ConvLayer, FloatArray, GateLayer, Layer, Network, Neuron, PoolLayer, ReadoutLayer, StreamLayer
 from .quantized import INPUT
 
 
@@ -23,7 +24,8 @@ class FloatResult:
 
     With ``keep``: spikes, every spiking layer's own spikes A before the combiner, bool, of MLF
     units the number of levels that fired, uint8, of a pool where it is not 0; tensors, every
-    tensor's values; streams, every kept membrane stream; all ``[N, T, C, H, W]``.
+    tensor's values; streams, every kept membrane stream; all ``[N, T, C, H, W]``.  Then gates, too,
+    ``[N, A]`` of every layer with attention, one for each of the steps or channels.
     """
 
     logits: FloatArray
@@ -31,6 +33,7 @@ class FloatResult:
     spikes: dict[str, NDArray[Any]] = field(default_factory=dict)
     tensors: dict[str, FloatArray] = field(default_factory=dict)
     streams: dict[str, FloatArray] = field(default_factory=dict)
+    gates: dict[str, FloatArray] = field(default_factory=dict)
 
 
 def run(net: Network, x: NDArray[Any], *, keep: bool = False, batch: int = 32) -> FloatResult:
@@ -53,6 +56,7 @@ def run(net: Network, x: NDArray[Any], *, keep: bool = False, batch: int = 32) -
         spikes={name: np.concatenate([part.spikes[name] for part in parts]) for name in parts[0].spikes},
         tensors={name: np.concatenate([part.tensors[name] for part in parts]) for name in parts[0].tensors},
         streams={name: np.concatenate([part.streams[name] for part in parts]) for name in parts[0].streams},
+        gates={name: np.concatenate([part.gates[name] for part in parts]) for name in parts[0].gates},
     )
 
 
@@ -60,6 +64,7 @@ def _evaluate(net: Network, frames: FloatArray, keep: bool) -> FloatResult:
     tensors: dict[str, FloatArray] = {INPUT: frames}
     streams: dict[str, FloatArray] = {}
     spikes: dict[str, NDArray[Any]] = {}
+    open_gates: dict[str, FloatArray] = {}
     logits = np.zeros((len(frames), 0))
     last_use = {name: index for index, layer in enumerate(net.layers) for name in _read(layer)}
     for index, layer in enumerate(net.layers):
@@ -70,12 +75,18 @@ def _evaluate(net: Network, frames: FloatArray, keep: bool) -> FloatResult:
         elif isinstance(layer, PoolLayer):
             tensors[layer.name] = _pool(layer, tensors[layer.source])
             spikes[layer.name] = tensors[layer.name] > 0
+        elif isinstance(layer, GateLayer):
+            tensors[layer.name], open_gates[layer.name] = _gated(layer.attention, tensors[layer.source])
+            spikes[layer.name] = tensors[layer.name] > 0
         else:
             x = _input(layer, tensors, streams)
             if layer.keeps_stream:
                 streams[layer.name] = x
             if layer.neuron is not None:
-                spikes[layer.name] = fire(layer.neuron, np.maximum(x, 0.0) if layer.rectify else x)
+                driven = x
+                if layer.attention is not None:
+                    driven, open_gates[layer.name] = _gated(layer.attention, x)
+                spikes[layer.name] = fire(layer.neuron, np.maximum(driven, 0.0) if layer.rectify else driven)
                 tensors[layer.name] = _merge(layer, spikes[layer.name].astype(np.float64), tensors)
         if not keep:
             for name in [*_read(layer), layer.name]:
@@ -84,13 +95,19 @@ def _evaluate(net: Network, frames: FloatArray, keep: bool) -> FloatResult:
                         made.pop(name, None)
     if not keep:
         return FloatResult(logits, np.zeros(0, np.int64))
-    return FloatResult(logits, np.zeros(0, np.int64), spikes, tensors, streams)
+    return FloatResult(logits, np.zeros(0, np.int64), spikes, tensors, streams, open_gates)
 
 
 def _read(layer: Layer) -> list[str]:
     """The tensors and streams that a layer reads."""
     names = [layer.source] + ([layer.shortcut, layer.stream] if isinstance(layer, ConvLayer) else [])
     return [name for name in names if name is not None]
+
+
+def _gated(attention: Attention, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """X' = relu(gate * X), and the gates ``[N, A]``."""
+    gate = gates(x, attention)
+    return gated(x, gate, attention.axis), gate
 
 
 def fire(neuron: Neuron, x: FloatArray) -> NDArray[Any]:

@@ -8,11 +8,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .attention import Attention
 from .errors import NetworkError
 from .layer_checks import LayerChecker
 from .layers import (
     ConvLayer,
     FloatArray,
+    GateLayer,
     InputSpec,
     Layer,
     Neuron,
@@ -58,7 +60,7 @@ class LayerBuilder:
         self.family = family
         self.meta = dict(meta or {})
         self._layers: list[Layer] = []
-        self._checker = LayerChecker(input)
+        self._checker = LayerChecker(input, steps)
 
     def tensor(self, name: str) -> TensorInfo:
         """Shape and largest value of a tensor made so far."""
@@ -95,10 +97,13 @@ class LayerBuilder:
         stream: str | None = None,
         keeps_stream: bool = False,
         rectify: bool = False,
+        attention: Attention | None = None,
         neurons: bool = True,
         name: str | None = None,
     ) -> str:
-        """SN(conv(x) + bias); ``padding`` None is half the kernel ("same" for odd kernels).
+        """SN(conv(x) + bias), with ``attention`` SN(MA(conv(x) + bias)).
+
+        ``padding`` None is half the kernel ("same" for odd kernels).
 
         ``neurons=False`` makes a layer without any, which only keeps its stream (``keeps_stream`` is implied).
         """
@@ -117,6 +122,7 @@ class LayerBuilder:
             stream=stream,
             keeps_stream=keeps_stream or not neurons,
             rectify=rectify,
+            attention=attention,
         )
         return self.add(layer)
 
@@ -133,6 +139,7 @@ class LayerBuilder:
         stream: str | None = None,
         keeps_stream: bool = False,
         rectify: bool = False,
+        attention: Attention | None = None,
         neurons: bool = True,
         name: str | None = None,
     ) -> str:
@@ -144,8 +151,13 @@ class LayerBuilder:
             raise NetworkError(f"layer {name!r}: weight must be [Cout, {math.prod(shape)}], not {list(w.shape)}")
         return self.conv(
             x, w.reshape(-1, *shape), bias, padding=0, neuron=neuron, shortcut=shortcut, combine=combine,
-            current=current, stream=stream, keeps_stream=keeps_stream, rectify=rectify, neurons=neurons, name=name,
+            current=current, stream=stream, keeps_stream=keeps_stream, rectify=rectify, attention=attention,
+            neurons=neurons, name=name,
         )  # fmt: skip
+
+    def gate(self, x: str, attention: Attention, *, name: str | None = None) -> str:
+        """The spikes ``x`` through gates of 0 and 1, which the attention's neuron makes of them (SynA's IA)."""
+        return self.add(GateLayer(self._fresh(name, "gate"), x, attention))
 
     def stream(self, x: str, max_bits: int | None = None, *, name: str | None = None) -> str:
         """The membrane stream that layer ``x`` keeps, as a tensor of real values for convolutions and readouts."""

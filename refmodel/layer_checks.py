@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .attention import Attention
 from .errors import NetworkError
-from .layers import ConvLayer, InputSpec, Layer, Pair, PoolLayer, ReadoutLayer, StreamLayer
+from .layers import ConvLayer, GateLayer, InputSpec, Layer, Pair, PoolLayer, ReadoutLayer, StreamLayer
 from .quantized import COMBINES, INPUT, TensorInfo
 
 Shape = tuple[int, int, int]
@@ -30,10 +31,10 @@ class RealTensor(TensorInfo):
 
 
 class LayerChecker:
-    """Checks layers in execution order; ``tensors`` and ``streams`` are those made so far, by layer."""
+    """Checks layers of T = ``steps`` in execution order; ``tensors`` and ``streams``: those made so far, by layer."""
 
-    def __init__(self, spec: InputSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: InputSpec, steps: int) -> None:
+        self.spec, self.steps = spec, steps
         self.tensors: dict[str, TensorInfo] = {INPUT: spec.tensor}
         self.streams: dict[str, Shape] = {}
 
@@ -50,6 +51,8 @@ class LayerChecker:
                 made = self._pool(layer)
             elif isinstance(layer, ReadoutLayer):
                 made = self._readout(layer)
+            elif isinstance(layer, GateLayer):
+                made = self._gate(layer)
             else:
                 made = self._conv(layer)
                 if layer.keeps_stream:
@@ -132,7 +135,36 @@ class LayerChecker:
                 f"{where}: stream {layer.stream!r} has shape {found}, but the layer makes {shape}; project the stream"
             )
         _check_neuron(layer)
+        if layer.attention is not None:
+            self._check_attention(where, layer.attention, shape)
         return TensorInfo(shape, self._largest(layer, shape))
+
+    def _gate(self, layer: GateLayer) -> TensorInfo:
+        where = f"layer {layer.name!r}"
+        source = self.tensors[layer.source]
+        real = isinstance(source, RealTensor) or (layer.source == INPUT and self.spec.scale != 1.0)
+        if real or source.signed or source.max_value > 1:
+            found = "is real-valued or signed" if real or source.signed else f"counts up to {source.max_value}"
+            raise NetworkError(
+                f"{where}: gates are for binary spikes, but {layer.source!r} {found}; gate it before it counts, "
+                "or use a convolution with attention"
+            )
+        self._check_attention(where, layer.attention, source.shape)
+        if layer.attention.neuron is None:
+            raise NetworkError(
+                f"{where}: gated spikes stay spikes only with gates of 0 and 1; give the attention a neuron"
+            )
+        return TensorInfo(source.shape, 1)
+
+    def _check_attention(self, where: str, attention: Attention, shape: Shape) -> None:
+        if not isinstance(attention, Attention):
+            raise NetworkError(f"{where}: attention must be an Attention, not {attention!r}")
+        wanted, what = (self.steps, "time steps") if attention.axis == "time" else (shape[0], "channels")
+        if attention.size != wanted:
+            raise NetworkError(
+                f"{where}: its attention is for {attention.size} {what}, but there are {wanted}; "
+                f"use first [R, {wanted}] and second [{wanted}, R]"
+            )
 
     def _largest(self, layer: ConvLayer, shape: Shape) -> int:
         """Check the shortcut of a convolution and return the layer's largest output value."""
@@ -198,6 +230,13 @@ def _check_neuron(layer: ConvLayer) -> None:
         )
     if layer.neuron is None and layer.rectify:
         raise NetworkError(f"{where}: rectify acts on what neurons integrate, but the layer has none; remove it")
+    if layer.attention is not None and layer.neuron is None:
+        raise NetworkError(f"{where}: attention gates what neurons integrate, but the layer has none; remove it")
+    if layer.attention is not None and layer.keeps_stream:
+        raise NetworkError(
+            f"{where}: a layer has either attention or a membrane stream for later layers; remove attention, "
+            "or keeps_stream=True"
+        )
 
 
 def window_shape(name: str, size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import NetworkError
 from .quantized import MAX_LEVELS, Combine, TensorInfo, bits_range
+
+if TYPE_CHECKING:
+    from .attention import Attention
 
 FloatArray = NDArray[np.float64]
 Pair = tuple[int, int]
@@ -136,6 +139,9 @@ class ConvLayer:
     ``[T, C, H, W]``, is added to this X; ``keeps_stream`` keeps this X under the layer's own name.
     ``rectify`` lets the neurons integrate max(X, 0); the kept X is the one before.  ``neuron`` None:
     no neurons and no tensor of spikes, only the stream.
+
+    ``attention`` (SynA's MA): the neurons integrate X' = relu(gate * X) in X's place, with the gates that
+    the attention makes of X, the shortcut's current and the stream included (:mod:`refmodel.attention`).
     """
 
     name: str
@@ -151,9 +157,22 @@ class ConvLayer:
     stream: str | None = None
     keeps_stream: bool = False
     rectify: bool = False
+    attention: Attention | None = None
 
     def __post_init__(self) -> None:
         _freeze_arrays(self)
+
+
+@dataclass(frozen=True, eq=False)
+class GateLayer:
+    """relu(gate * S) of binary spikes S: SynA's IA on a shortcut.
+
+    ``attention`` has a neuron, whose spikes are the gates, 0 or 1 for each step or channel, so the result is binary.
+    """
+
+    name: str
+    source: str
+    attention: Attention
 
 
 @dataclass(frozen=True)
@@ -199,7 +218,7 @@ class ReadoutLayer:
         _freeze_arrays(self)
 
 
-Layer = ConvLayer | PoolLayer | StreamLayer | ReadoutLayer
+Layer = ConvLayer | GateLayer | PoolLayer | StreamLayer | ReadoutLayer
 
 
 def _freeze_arrays(layer: ConvLayer | ReadoutLayer) -> None:

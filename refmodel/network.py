@@ -14,6 +14,7 @@ from .layer_checks import LayerChecker, RealTensor, window_shape
 from .layers import (
     ConvLayer,
     FloatArray,
+    GateLayer,
     InputSpec,
     Layer,
     Neuron,
@@ -26,8 +27,8 @@ from .layers import (
 from .quantized import TensorInfo
 
 __all__ = [
-    "ConvLayer", "FloatArray", "InputSpec", "Layer", "LayerChecker", "Network", "Neuron", "Pair", "PoolKind",
-    "PoolLayer", "ReadoutLayer", "RealTensor", "StreamLayer", "window_shape",
+    "ConvLayer", "FloatArray", "GateLayer", "InputSpec", "Layer", "LayerChecker", "Network", "Neuron", "Pair",
+    "PoolKind", "PoolLayer", "ReadoutLayer", "RealTensor", "StreamLayer", "window_shape",
 ]  # fmt: skip
 
 
@@ -63,7 +64,7 @@ class Network:
         The readout's entry is that of the quantised network: its running total, before pooling.  A
         layer that makes no spikes has largest value 0.
         """
-        checker = LayerChecker(self.input)
+        checker = LayerChecker(self.input, self.steps)
         for index, layer in enumerate(self.layers):
             if isinstance(layer, ReadoutLayer) and index != len(self.layers) - 1:
                 raise NetworkError(f"layer {layer.name!r}: a readout must be the last layer, not number {index + 1}")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .layers import ConvLayer, Layer, ReadoutLayer, StreamLayer
+from .errors import NetworkError
+from .layers import ConvLayer, GateLayer, Layer, ReadoutLayer, StreamLayer
 from .leaks import Leak, choose_leak
 from .network import Network
 from .quantized import IntArray, QuantizedInput, QuantizedLayer, QuantizedNetwork
@@ -48,6 +49,10 @@ def _constant(value: int, *shape: int) -> IntArray:
 
 
 def _layer(layer: Layer, source: tuple[int, int, int]) -> QuantizedLayer:
+    if isinstance(layer, GateLayer) or (isinstance(layer, ConvLayer) and layer.attention is not None):
+        raise NetworkError(
+            f"layer {layer.name!r}: has attention (SynA), whose gates no density tells; estimate with data or samples"
+        )
     if isinstance(layer, ConvLayer):
         return _conv(layer)
     if isinstance(layer, StreamLayer):

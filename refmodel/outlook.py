@@ -19,6 +19,7 @@ from .buffers import chunk_count
 from .config import CoreConfig
 from .cycles import op_timing
 from .densities import Values, tensor_values
+from .errors import CompileError
 from .layout import Flag, descriptor_words
 from .lowering import lower
 from .needs import Limit, Plan, plan
@@ -62,6 +63,11 @@ def outlook(net: QuantizedNetwork, config: CoreConfig, rates: Mapping[str, float
 
     Raises NetworkError for bad rates, CompileError for a network that no core of this shape can run.
     """
+    attentive = next((layer.name for layer in net.layers if layer.attention is not None), None)
+    if attentive is not None:
+        raise CompileError(
+            f"layer '{attentive}': has attention (SynA), whose gates no density tells; estimate with data or samples"
+        )
     values = tensor_values(net, rates)
     lowered = lower(net)
     planned = plan(lowered, config)

@@ -9,18 +9,21 @@ coordinates are changed so that one leak form and a reset to zero remain
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
+from .attention import Attention
 from .bounds import LayerBounds, bits_needed, layer_bounds
 from .errors import NetworkError
 from .layer_checks import MAX_STREAM_BITS
-from .layers import ConvLayer, FloatArray, PoolLayer, ReadoutLayer, StreamLayer
+from .layers import ConvLayer, FloatArray, GateLayer, PoolLayer, ReadoutLayer, StreamLayer
 from .leaks import LEAK_TOLERANCE, Leak, LeakForm, choose_leak, leak_factor, leak_shifts
 from .legality import validate
 from .network import Network
-from .quantize_layers import Source, conv_drive, integer_threshold, make_conv, make_readout, readout_drive
+from .quantize_gates import attention_error, integer_attention
+from .quantize_layers import Source, conv_drive, integer_threshold, make_conv, make_gate, make_readout, readout_drive
 from .quantize_report import LayerReport, report
 from .quantized import (
     INPUT,
@@ -32,6 +35,7 @@ from .quantized import (
     TensorInfo,
     bits_range,
 )
+from .scale_groups import keeps_input, pools_channels, scale_groups
 from .scales import ScaleOptions, fit_scales, unlimited_scales
 from .stream_shift import SharedReader, best_shift, stream_spread
 
@@ -61,7 +65,8 @@ def quantize(
     max_sum: largest magnitude a synaptic sum (without bias), a bias, a current or bias + current may
         have.  A channel whose provable worst case is more gets a larger scale: fewer effective bits.
     max_threshold: the same for thresholds: bounds the membrane of channels with tiny weights.
-    max_stream: the same for kept membrane streams, whose worst case is the sum over their chain.
+    max_stream: the same for kept membrane streams, whose worst case is the sum over their chain, and
+        for X of layers with attention, which waits as a stream for its gates.
     leak: ``shifts``: the nearest of V - (V >> a) - (V >> b); ``multiply``: (V * m) >> ``leak_bits``
         with m = round((1 - 1/tau) 2^leak_bits); ``auto``: shifts within LEAK_TOLERANCE, else the nearer.
     allow_leak_error: accept a leak that is further than LEAK_TOLERANCE from 1 - 1/tau.
@@ -72,6 +77,9 @@ def quantize(
     - A threshold (each level of an MLF unit) is the smallest integer H that fires.
     - Convolutions connected by a membrane stream, one keeping and one adding it, share a scale per
       channel: the largest that one of them needs.
+    - A layer with attention, and those that share its scales, have one scale for all their channels: the
+      largest that one of them needs.  Its gates are made for the proven range of X
+      (:func:`refmodel.attention_quantize.quantize_attention`).
     - A stream's tensor has the bits of its proven worst case, of which the lowest may be dropped: all
       beyond ``max_bits``, or without it what costs its readers least (:mod:`refmodel.stream_shift`; none
       with scale ``unit``).  What that takes away on average is given back by the readers' biases, where
@@ -80,8 +88,9 @@ def quantize(
     - Sum and average pools are sums; the average's 1/n and the input's scale go into the readers' weights.
     - The readout's classes share one scale; means over T and pixels become sums.
 
-    ``meta`` gains ``leak_error`` {layer: error} and ``rescaled`` {layer: {channel: factor}}, the factor
-    by which limits enlarged a scale.  Raises NetworkError.
+    ``meta`` gains ``leak_error`` {layer: error}, ``rescaled`` {layer: {channel: factor}}, the factor
+    by which limits enlarged a scale, and for networks with attention ``attention_error`` {layer: error}
+    (:func:`refmodel.quantize_gates.attention_error`).  Raises NetworkError.
     """
     where = f"network {net.name!r}"
     if not 2 <= weight_bits <= 16:
@@ -112,10 +121,15 @@ def quantize(
         layers=layers,
         weight_bits=weight_bits,
         family=net.family,
-        meta={**net.meta, "leak_error": leak_error, "rescaled": converter.rescaled},
+        meta={**net.meta, "leak_error": leak_error, "rescaled": converter.rescaled, **_attention_errors(layers)},
     )
     validate(result)
     return result
+
+
+def _attention_errors(layers: tuple[QuantizedLayer, ...]) -> dict[str, object]:
+    errors = {layer.name: attention_error(layer.attention) for layer in layers if layer.attention is not None}
+    return {"attention_error": errors} if errors else {}
 
 
 class _Converter:
@@ -126,7 +140,7 @@ class _Converter:
         self.rescaled: dict[str, object] = {}
         self._floats = {layer.name: layer for layer in net.layers}
         self._infos = net.tensors()
-        self._groups = _stream_groups(net)
+        self._groups = scale_groups(net)
         self._units: dict[str, FloatArray] = {}
         self._pending: set[str] = set()
         self._made: dict[str, QuantizedLayer] = {}
@@ -137,7 +151,12 @@ class _Converter:
         if name not in self._made:
             layer = self._floats[name]
             if isinstance(layer, ConvLayer):
-                self._made[name] = self._conv(layer, self._scales(layer))
+                made = self._conv(layer, self._scales(layer))
+                self._made[name] = made if layer.attention is None else self._gated(layer, layer.attention, made)
+            elif isinstance(layer, GateLayer):
+                info = self._infos[name]
+                attention = integer_attention(name, layer.attention, 1.0, (0, 1), info, self.net.steps)
+                self._made[name] = make_gate(layer, info, attention)
             elif isinstance(layer, ReadoutLayer):
                 self._made[name] = self._readout(layer)
             elif isinstance(layer, StreamLayer):
@@ -173,6 +192,14 @@ class _Converter:
     def _conv(self, layer: ConvLayer, units: FloatArray) -> QuantizedLayer:
         return make_conv(layer, self._source(layer.source), units, self.leaks.get(layer.name, Leak()))
 
+    def _gated(self, layer: ConvLayer, attention: Attention, made: QuantizedLayer) -> QuantizedLayer:
+        """``made`` with gates for the proven range of its X."""
+        bounds = self._bounds_of(layer)
+        span = int(bounds.input_low.min()), int(bounds.input_high.max())
+        unit = float(self._scales(layer)[0])
+        whole = integer_attention(layer.name, attention, unit, span, self._infos[layer.name], self.net.steps)
+        return replace(made, attention=whole)
+
     def _scales(self, layer: ConvLayer) -> FloatArray:
         """The scales of a convolution's channels; those of all layers that share them are found together."""
         group = self._groups[layer.name]
@@ -185,8 +212,9 @@ class _Converter:
                 )
             self._pending.add(group[0].name)
             drives = [conv_drive(member, self._source(member.source), self.options) for member in group]
-            keeps = any(member.keeps_stream for member in group)
-            units, factors = fit_scales(drives, self.options, (lambda u: self._reach(group, u)) if keeps else None)
+            keeps = any(keeps_input(member) for member in group)
+            reach = (lambda u: self._reach(group, u)) if keeps else None
+            units, factors = fit_scales(drives, self.options, reach, uniform=pools_channels(group))
             for member in group:
                 self._units[member.name] = units
                 enlarged = {str(channel): float(factors[channel]) for channel in np.flatnonzero(factors > 1)}
@@ -205,18 +233,20 @@ class _Converter:
         return bounds
 
     def _reach(self, group: tuple[ConvLayer, ...], units: FloatArray) -> IntArray:
-        """Largest magnitude ``[C]`` of the streams that ``group`` keeps."""
+        """Largest magnitude ``[C]`` of the streams that ``group`` keeps, and of X that waits for its gates."""
         bounds = self._kept_bounds(group, units)
-        kept = [bounds[member.name] for member in group if member.keeps_stream]
+        kept = [bounds[member.name] for member in group if keeps_input(member)]
         return np.max([np.maximum(np.abs(one.input_low), np.abs(one.input_high)) for one in kept], axis=0)
+
+    def _bounds_of(self, layer: ConvLayer) -> LayerBounds:
+        if layer.name not in self._bounds:
+            self._bounds.update(self._kept_bounds(self._groups[layer.name], self._scales(layer)))
+        return self._bounds[layer.name]
 
     def _stream(self, layer: StreamLayer) -> QuantizedLayer:
         kept = self._floats[layer.source]
         assert isinstance(kept, ConvLayer)
-        units = self._scales(kept)
-        if kept.name not in self._bounds:
-            self._bounds.update(self._kept_bounds(self._groups[kept.name], units))
-        bounds = self._bounds[kept.name]
+        bounds = self._bounds_of(kept)
         bits = max(2, bits_needed(bounds.input_low, bounds.input_high))
         shift = self._shift(layer, bits) if layer.max_bits is None else max(0, bits - layer.max_bits)
         if bits - shift > MAX_STREAM_BITS:
@@ -237,7 +267,8 @@ class _Converter:
                 others = [one for one in group if not isinstance(self._floats.get(one.source), StreamLayer)]
                 if others:
                     drives = [conv_drive(one, self._source(one.source), self.options) for one in others]
-                    readers.append(SharedReader(reader.weight, unlimited_scales(drives, self.options)))
+                    scales = unlimited_scales(drives, self.options, pools_channels(group))
+                    readers.append(SharedReader(reader.weight, scales))
         kept = self._floats[layer.source]
         assert isinstance(kept, ConvLayer)
         return best_shift(readers, self._scales(kept), self._spread(kept), bits, self.options.largest_weight)
@@ -262,14 +293,3 @@ class _Converter:
         if factors[0] > 1:
             self.rescaled[layer.name] = {"all": float(factors[0])}
         return make_readout(layer, source, weight, bias, terms, float(units[0]))
-
-
-def _stream_groups(net: Network) -> dict[str, tuple[ConvLayer, ...]]:
-    """For each convolution those that share its scales, itself included, in execution order."""
-    members: dict[str, list[ConvLayer]] = {}
-    for layer in net.layers:
-        if isinstance(layer, ConvLayer):
-            group = members[layer.stream] if layer.stream else []
-            group.append(layer)
-            members[layer.name] = group
-    return {name: tuple(group) for name, group in members.items()}

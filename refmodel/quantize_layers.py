@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from .attention import IntegerAttention
 from .errors import NetworkError
-from .layers import ConvLayer, FloatArray, Neuron, ReadoutLayer
+from .layers import ConvLayer, FloatArray, GateLayer, Neuron, ReadoutLayer
 from .leaks import Leak
 from .quantized import IntArray, QuantizedLayer, TensorInfo
 from .scales import TIE, Drive, ScaleOptions, rounded
@@ -105,6 +106,12 @@ def make_conv(layer: ConvLayer, source: Source, units: FloatArray, leak: Leak) -
         keeps_stream=layer.keeps_stream,
         scale=units / parts.gain,
     )
+
+
+def make_gate(layer: GateLayer, info: TensorInfo, attention: IntegerAttention) -> QuantizedLayer:
+    """The identity window of the spikes, whose tensor is ``info``, through integer gates."""
+    threshold = np.ones(info.shape[0], np.int64)
+    return QuantizedLayer(layer.name, "window", layer.source, None, (1, 1), threshold=threshold, attention=attention)
 
 
 def readout_drive(

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import NetworkError
-from .layers import ConvLayer, FloatArray, PoolLayer, ReadoutLayer, StreamLayer
+from .layers import ConvLayer, FloatArray, GateLayer, PoolLayer, ReadoutLayer, StreamLayer
 from .leaks import Leak
 from .network import Network
+from .quantize_gates import attention_error
 from .quantize_layers import fold_neuron
 from .quantized import INPUT, QuantizedLayer, QuantizedNetwork
 
@@ -24,6 +25,7 @@ class LayerReport:
     soft_reset_error: the same where a soft reset subtracts it at every spike, else 0.
     leak_error: |represented leak - (1 - 1/tau)|, before rounding to integers; 0 for neurons without leak.
     rescaled: channels enlarged by max_sum, max_threshold or max_stream.
+    attention_error: what integer gates cost (:func:`refmodel.quantize_gates.attention_error`); None without.
     """
 
     name: str
@@ -32,26 +34,34 @@ class LayerReport:
     soft_reset_error: float
     leak_error: float
     rescaled: int
+    attention_error: float | None = None
 
     def __str__(self) -> str:
         return (
             f"{self.name}: weight error {self.weight_error:.3g}, threshold error {self.threshold_error:.3g}, "
             f"soft reset error {self.soft_reset_error:.3g}, leak error {self.leak_error:.3g}, "
             f"{self.rescaled} rescaled"
+            + ("" if self.attention_error is None else f", attention error {self.attention_error:.3g}")
         )
 
 
 def report(net: Network, qnet: QuantizedNetwork) -> list[LayerReport]:
-    """Errors of every weighted layer of ``qnet = quantize(net)``, in execution order.  Raises NetworkError."""
+    """Errors of every layer of ``qnet = quantize(net)`` with weights or gates, in execution order.
+
+    Raises NetworkError.
+    """
     made = {layer.name: layer for layer in qnet.layers}
     factors = qnet.meta.get("rescaled")
     rescaled = factors if isinstance(factors, dict) else {}
     rows: list[LayerReport] = []
     shapes = qnet.tensors()
     for layer in net.layers:
+        whole = made.get(layer.name)
+        gates = None if whole is None or whole.attention is None else attention_error(whole.attention)
+        if isinstance(layer, GateLayer) and gates is not None:
+            rows.append(LayerReport(layer.name, 0.0, 0.0, 0.0, 0.0, 0, gates))
         if not isinstance(layer, ConvLayer | ReadoutLayer):
             continue
-        whole = made.get(layer.name)
         if whole is None or whole.weight is None or whole.scale is None or whole.weight.size != layer.weight.size:
             raise NetworkError(f"layer {layer.name!r}: not in {qnet.name!r}; was it quantised from this network?")
         outputs = len(layer.weight)
@@ -79,6 +89,7 @@ def report(net: Network, qnet: QuantizedNetwork) -> list[LayerReport]:
                 soft_reset_error=threshold_error if soft else 0.0,
                 leak_error=leak_error,
                 rescaled=len(rescaled.get(layer.name, ())),
+                attention_error=gates,
             )
         )
     return rows

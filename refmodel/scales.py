@@ -77,14 +77,19 @@ def rounded(values: FloatArray) -> IntArray:
 
 
 def fit_scales(
-    drives: Sequence[Drive], options: ScaleOptions, reach: Callable[[FloatArray], IntArray] | None = None
+    drives: Sequence[Drive],
+    options: ScaleOptions,
+    reach: Callable[[FloatArray], IntArray] | None = None,
+    *,
+    uniform: bool = False,
 ) -> tuple[FloatArray, FloatArray]:
     """The scales ``[C]`` that all ``drives`` share, and the factors ``[C]`` by which limits enlarged them.
 
     ``reach(scales)``: largest magnitude ``[C]`` of the streams that the layers keep, which obeys
-    ``max_stream``.  Raises NetworkError when a limit cannot be kept.
+    ``max_stream``.  uniform: one scale for all channels, the largest that one of them needs.  Raises
+    NetworkError when a limit cannot be kept.
     """
-    first = unlimited_scales(drives, options)
+    first = unlimited_scales(drives, options, uniform)
     units = first
     while True:
         enlarged = units
@@ -93,9 +98,11 @@ def fit_scales(
         if reach is not None and options.max_stream is not None:
             excess = reach(enlarged) / options.max_stream
             enlarged = np.where(excess > 1, enlarged * excess * _MARGIN, enlarged)
+        if uniform:
+            enlarged = np.full_like(enlarged, enlarged.max())
         if options.scale == "unit" and (enlarged > 1).any():
             _refuse_unit(drives, int(np.argmax(enlarged)), options)
-        if (enlarged == units).all() or (len(drives) == 1 and reach is None):
+        if (enlarged == units).all() or (len(drives) == 1 and reach is None and not uniform):
             break
         units = enlarged
     for drive in drives:
@@ -103,14 +110,19 @@ def fit_scales(
     return enlarged, enlarged / first
 
 
-def unlimited_scales(drives: Sequence[Drive], options: ScaleOptions) -> FloatArray:
-    """The largest scale that any drive's weights need; without any weights, one that resolves bias and threshold."""
+def unlimited_scales(drives: Sequence[Drive], options: ScaleOptions, uniform: bool = False) -> FloatArray:
+    """The largest scale that any drive's weights need; without any weights, one that resolves bias and threshold.
+
+    uniform: the largest that any channel with weights needs, for all of them.
+    """
     if options.scale == "unit":
         return np.ones(len(drives[0].rows))
     peaks = np.stack([np.abs(drive.rows).max(axis=(1, 2)) for drive in drives])
     free = np.stack([np.maximum(drive.limited, drive.threshold) for drive in drives])
-    weighted = peaks.max(axis=0)
-    units = np.where(weighted > 0, weighted / options.largest_weight, free.max(axis=0) / _FREE_UNITS)
+    weighted, free = peaks.max(axis=0), free.max(axis=0)
+    if uniform:
+        weighted, free = np.full_like(weighted, weighted.max()), np.full_like(free, free.max())
+    units = np.where(weighted > 0, weighted / options.largest_weight, free / _FREE_UNITS)
     return np.maximum(units, _SMALLEST)
 
 

@@ -18,7 +18,7 @@ from refmodel.cycles import run_timing
 from refmodel.errors import CompileError, ConfigError, SkipspikeError
 from refmodel.lowering import lower
 from refmodel.needs import Limit, plan
-from refmodel.network import Network
+from refmodel.network import GateLayer, Network
 from refmodel.outline import outline
 from refmodel.outlook import operations, outlook, walked_words
 from refmodel.program import Program
@@ -68,7 +68,8 @@ def estimate(
     if wanted and (data is not None or samples is not None):
         raise SkipspikeError("an analytic estimate takes densities and no data; leave out data and samples")
     sketch = open_network(network, sketch=True)
-    if wanted or (data is None and samples is None and _is_huge(_shape(sketch, bits), found)):
+    exact = data is not None or samples is not None or has_attention(sketch)
+    if wanted or (not exact and _is_huge(_shape(sketch, bits), found)):
         return _expected(_shape(sketch, bits), found, rates_of(density), progress)
     progress("quantising", None)
     net = quantised(open_network(network) if _without_weights(network) else sketch, bits, found.core)
@@ -87,6 +88,11 @@ def rates_of(density: str | Mapping[str, float] | None) -> dict[str, float]:
         except ValueError:
             raise SkipspikeError(f"density {item!r}: write a rate from 0 to 1, or LAYER=RATE,...") from None
     return rates
+
+
+def has_attention(net: Network | QuantizedNetwork) -> bool:
+    """Whether a layer has SynA attention, for which there is only the exact model."""
+    return any(isinstance(layer, GateLayer) or getattr(layer, "attention", None) for layer in net.layers)
 
 
 def _without_weights(network: str | Path) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from refmodel import floatmodel
+from refmodel.attention import Attention, gated, gates
 from refmodel.builder import NetworkBuilder
 from refmodel.errors import NetworkError
 from refmodel.network import InputSpec, Neuron, StreamLayer
@@ -180,6 +181,41 @@ def test_ds_blocks(bottleneck: bool, down: bool) -> None:
     got = bench.run(name)
     np.testing.assert_array_equal(got.tensors[name], expected)
     assert got.tensors[name].max() > 3 and bench.builder.tensor(name).max_value == 6
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("which", ["all", "ma", "ia", "none"])
+def test_syna_blocks(which: str, down: bool) -> None:
+    bench = Bench()
+    outputs, stride = (6, 2) if down else (C, 1)
+    projection = synapses(outputs, C, 1) if down else None
+    convs = [synapses(outputs, C, 3), synapses(outputs, outputs, 3)]
+    ma1 = Attention("time", RNG.normal(0, 0.4, (2, T)), RNG.normal(0, 0.4, (T, 2)))
+    ma2 = Attention("channel", RNG.normal(0, 0.4, (2, outputs)), RNG.normal(0, 0.4, (outputs, 2)))
+    ia = Attention("channel", np.ones((1, outputs)), np.arange(outputs)[:, None] / outputs, Neuron("lif"))
+    if which not in ("all", "ma"):
+        ma1 = ma2 = None
+    if which not in ("all", "ia"):
+        ia = None
+    name = bench.builder.syna_block(
+        bench.x, *convs[0], *convs[1], attention1=ma1, attention2=ma2, inhibition=ia, stride=stride,
+        projection=projection,
+    )  # fmt: skip
+
+    def through(x: Array, attention: Attention | None) -> Array:
+        return x if attention is None else gated(x, gates(x, attention), attention.axis)
+
+    middle = sn(through(bn_conv(bench.spikes, convs[0], stride), ma1), IF)
+    a = sn(through(bn_conv(middle, convs[1]), ma2), IF)
+    s = bench.spikes if projection is None else sn(bn_conv(bench.spikes, projection, stride), IF)
+    expected = np.maximum(a, through(s, ia))
+    result = bench.run(name)
+    np.testing.assert_array_equal(result.tensors[name], expected)
+    if ia is not None:
+        assert 0 < result.gates["block1.inhibition"].mean() < 1
+        assert (expected != np.maximum(a, s)).any()
+    if ma1 is not None:
+        assert (expected != np.maximum(sn(residual(bench.spikes, convs, [stride, 1], IF), IF), through(s, ia))).any()
 
 
 def test_membrane_shortcut_block() -> None:

@@ -19,6 +19,7 @@ from refmodel.errors import ModelFileError, NetworkError
 from refmodel.network import Network
 from refmodel.quantize import quantize
 from refmodel.quantized import QuantizedNetwork
+from tests.attention_networks import syna_network
 from tests.float_networks import random_float_network
 from tests.float_twins import as_float
 from tests.random_networks import EXTRAS, random_quantized_network, scaled, uniform
@@ -48,7 +49,11 @@ FLOAT_BYTES = modelfile.dumps(float_network())
 QUANTIZED_BYTES = modelfile.dumps(quantized_network())
 SYSTEMS_BYTES = modelfile.dumps(systems_network())
 QUANTIZED_SYSTEMS_BYTES = modelfile.dumps(quantize(systems_network(), leak="multiply", leak_bits=9))
-ALL_BYTES = [FLOAT_BYTES, QUANTIZED_BYTES, SYSTEMS_BYTES, QUANTIZED_SYSTEMS_BYTES]
+SYNA_BYTES = modelfile.dumps(syna_network(3))
+QUANTIZED_SYNA_BYTES = modelfile.dumps(quantize(syna_network(3)))
+ALL_BYTES = [
+    FLOAT_BYTES, QUANTIZED_BYTES, SYSTEMS_BYTES, QUANTIZED_SYSTEMS_BYTES, SYNA_BYTES, QUANTIZED_SYNA_BYTES
+]  # fmt: skip
 
 
 def same(left: object, right: object) -> bool:
@@ -78,6 +83,16 @@ def test_round_trip(seed: int) -> None:
         data = modelfile.dumps(net)
         loaded = modelfile.loads(data)
         assert same(loaded, net)
+        assert modelfile.dumps(loaded) == data
+
+
+@pytest.mark.parametrize("axis", ["time", "channel"])
+def test_round_trip_of_attention(axis) -> None:
+    net = syna_network(4, axis)
+    for one in (net, quantize(net)):
+        data = modelfile.dumps(one)
+        loaded = modelfile.loads(data)
+        assert same(loaded, one)
         assert modelfile.dumps(loaded) == data
 
 
@@ -220,7 +235,38 @@ def in_systems(edit, data: bytes = SYSTEMS_BYTES) -> bytes:
     return rebuilt(change, data)
 
 
+def in_syna(kind: str, edit) -> bytes:
+    """The network with attention, with ``edit`` of the first layer of that type."""
+    return in_systems(lambda found: edit(found[kind]["attention"], found[kind]), SYNA_BYTES)
+
+
+def with_attention_array(values: np.ndarray) -> bytes:
+    def change(members: dict[str, bytes]) -> None:
+        name = next(name for name in members if name.endswith("attention.first.npy"))
+        members[name] = modelfile._npy(values)
+
+    return rebuilt(change, SYNA_BYTES)
+
+
 FORGERIES = {
+    "attention axis": (lambda: in_syna("conv", lambda a, _: a.update(axis="space")), "axis must be 'time' or"),
+    "attention axis list": (lambda: in_syna("conv", lambda a, _: a.update(axis=[1])), "axis must be a string"),
+    "attention type": (lambda: in_syna("conv", lambda a, _: a.update(type="conv")), "must be a attention with fields"),
+    "attention field": (lambda: in_syna("gate", lambda a, _: a.update(ratio=4)), "must be a attention with fields"),
+    "attention kept": (lambda: in_syna("conv", lambda _, c: c.update(keeps_stream=True)), "either attention or a memb"),
+    "attention swapped": (
+        lambda: in_syna("conv", lambda a, _: a.update(first=a["second"], second=a["first"])), "there are 5"
+    ),
+    "attention missing": (lambda: in_syna("gate", lambda _, g: g.update(attention=None)), "must be a attention with"),
+    "gate neuron": (lambda: in_syna("gate", lambda a, _: a.pop("neuron")), "give the attention a neuron"),
+    "gate reset": (lambda: in_syna("gate", lambda a, _: a["neuron"].update(reset="soft")), "hard reset"),
+    "gate levels": (lambda: in_syna("gate", lambda a, _: a["neuron"].update(levels=[2.0])), "one threshold"),
+    "gate source": (lambda: in_syna("gate", lambda _, g: g.update(source="input")), "gates are for binary"),
+    "gate weight": (lambda: in_syna("gate", lambda _, g: g.update(weight=1)), "must be a gate with fields"),
+    "attention nan": (lambda: with_attention_array(np.full((3, 5), np.nan)), "NaN"),
+    "attention integers": (lambda: with_attention_array(np.ones((3, 5), "<i2")), "has dtype int16"),
+    "attention shape": (lambda: with_attention_array(np.ones((3, 5, 1))), "weights must be first [R, A]"),
+    "no attention weights": (lambda: with_attention_array(np.ones((0, 5))), "weights must be first [R, A]"),
     "levels": (lambda: in_systems(lambda f: f["mlf"]["neuron"].update(levels=[0.0])), "levels must ascend"),
     "levels text": (lambda: in_systems(lambda f: f["mlf"]["neuron"].update(levels="3")), "levels must be a list"),
     "levels infinite": (lambda: in_systems(lambda f: f["mlf"]["neuron"].update(levels=[1e308])), "finite number"),
@@ -311,7 +357,7 @@ def test_files_hold_no_field_that_is_as_it_always_was() -> None:
     for data in (FLOAT_BYTES, QUANTIZED_BYTES):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             text = modelfile._from_npy("header", archive.read("header.npy")).tobytes().decode()
-        for name in ("levels", "rectify", "stateless", "leak_factor", "keeps_stream", "signed", "shift"):
+        for name in ("levels", "rectify", "stateless", "leak_factor", "keeps_stream", "signed", "shift", "attention"):
             assert f'"{name}"' not in text
     # a default that is written all the same is no damage
     explicit = modelfile.loads(in_systems(lambda f: f["network"]["input"].update(signed=False), FLOAT_BYTES))

@@ -5,9 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from refmodel.attention import Attention
 from refmodel.builder import NetworkBuilder
 from refmodel.errors import NetworkError
-from refmodel.network import ConvLayer, InputSpec, Network, Neuron, PoolLayer, ReadoutLayer, RealTensor, StreamLayer
+from refmodel.network import (
+    ConvLayer,
+    GateLayer,
+    InputSpec,
+    Network,
+    Neuron,
+    PoolLayer,
+    ReadoutLayer,
+    RealTensor,
+    StreamLayer,
+)
 from refmodel.quantize import quantize
 from refmodel.quantized import TensorInfo
 
@@ -112,6 +123,8 @@ KEPT = conv("a", keeps_stream=True)
 SILENT = conv("a", neuron=None, keeps_stream=True)
 AVERAGE = PoolLayer("p", "a", (2, 2), (2, 2), kind="average")
 MLF = Neuron(levels=(2.0,))
+BY_TIME = Attention("time", ones(1, 2), ones(2, 1), Neuron())
+BY_CHANNEL = Attention("channel", ones(1, 3), ones(3, 1), Neuron())
 
 
 def signed(*layers) -> Network:
@@ -185,6 +198,34 @@ REFUSALS = {
     "stream bits": (lambda: network(KEPT, StreamLayer("s", "a", 33), OUT), "'s': max_bits must be 2 to 32"),
     "mlf and": (
         lambda: network(conv(), conv("b", "a", neuron=MLF, shortcut="a", combine="and"), OUT), "'b': AND needs binary"
+    ),
+    "attention steps": (
+        lambda: Network("net", 3, IMAGE, (conv(attention=BY_TIME), OUT)),
+        "'a': its attention is for 2 time steps, but there are 3; use first",
+    ),
+    "attention channels": (
+        lambda: network(conv(), GateLayer("g", "a", BY_CHANNEL), OUT), "'g': its attention is for 3 channels.* are 1"
+    ),
+    "attention kept": (
+        lambda: network(conv(attention=BY_TIME, keeps_stream=True), OUT), "'a': .*either attention or a membrane"
+    ),
+    "attention on nothing": (
+        lambda: network(conv(attention=BY_TIME, neuron=None, keeps_stream=True), OUT), "'a': attention gates what neur"
+    ),
+    "attention of words": (lambda: network(conv(attention="time"), OUT), "'a': attention must be an Attention"),
+    "gates of counts": (
+        lambda: network(GateLayer("g", "input", BY_TIME), OUT), "'g': gates are for binary.*'input' counts up to 15"
+    ),
+    "gates of reals": (
+        lambda: network(KEPT, StreamLayer("s", "a"), GateLayer("g", "s", BY_TIME), OUT), "'g': .*'s' is real-valued"
+    ),
+    "gates of a scaled input": (
+        lambda: network(GateLayer("g", "input", BY_TIME), OUT, spec=InputSpec((1, 4, 6), 1, scale=0.5)), "real-valued"
+    ),
+    "gates of nothing": (lambda: network(SILENT, GateLayer("g", "a", BY_TIME), OUT), "'g': source 'a' has no neurons"),
+    "gates between 0 and 1": (
+        lambda: network(conv(), GateLayer("g", "a", Attention("time", ones(1, 2), ones(2, 1))), OUT),
+        "'g': .* gates of 0 and 1; give the attention a neuron",
     ),
     "levels order": (lambda: Neuron(levels=(2.0, 2.0)), "levels must ascend"),
     "levels below": (lambda: Neuron(levels=(0.5,)), "levels must ascend"),

@@ -65,4 +65,4 @@ def test_random_legal_networks(request: pytest.FixtureRequest, tmp_path: Path) -
 
     batch()
     assert ran["networks"] >= wanted
-    assert wanted < 100 or ran["kinds"] == {"conv", "maxpool", "sumpool", "stream", "readout"}
+    assert wanted < 100 or ran["kinds"] == {"conv", "maxpool", "sumpool", "stream", "window", "readout"}
