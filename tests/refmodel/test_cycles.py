@@ -201,4 +201,5 @@ def test_both_loops_agree(monkeypatch: pytest.MonkeyPatch) -> None:
             together = op_timing(program, op, counts, 0, keep=True)
             assert np.array_equal(one.barriers, together.barriers) and np.array_equal(one.end, together.end)
             assert one.pushed is not None and np.array_equal(one.pushed, together.pushed)
+            assert one.pop is not None and together.pop is not None
             assert np.array_equal(one.pop * one.pushed, together.pop * one.pushed)
