@@ -26,6 +26,7 @@ class Board:
     brams, bram_kbit: block RAMs, and kbit of one.
     dsps, sprams: multipliers and 256-kbit single-port RAMs.
     core: default core.
+    core_brams: block RAMs that the complete design with the default core takes, as built.
     programmer: programmer and its options; the bitstream's path is appended.
     platform: makes a fresh Amaranth platform.
     baud: default speed of the host link.
@@ -45,6 +46,7 @@ class Board:
     dsps: int
     sprams: int
     core: CoreConfig
+    core_brams: int
     programmer: tuple[str, ...]
     platform: Callable[[], Any]
     baud: int = 1_000_000
@@ -74,7 +76,9 @@ def _ulx3s(variant: str) -> Callable[[], Any]:
     return platform
 
 
-def _ulx3s_board(variant: str, *, luts: int, brams: int, dsps: int, spike_depth: int, store_depth: int) -> Board:
+def _ulx3s_board(
+    variant: str, *, luts: int, brams: int, core_brams: int, dsps: int, spike_depth: int, store_depth: int
+) -> Board:
     return Board(
         name=f"ulx3s_{variant.lower()}",
         title=f"ULX3S (ECP5 LFE5U-{variant})",
@@ -101,6 +105,7 @@ def _ulx3s_board(variant: str, *, luts: int, brams: int, dsps: int, spike_depth:
             fifo_depth=4,
             store="bram",
         ),
+        core_brams=core_brams,
         programmer=("openfpgaloader", "-b", "ulx3s"),
         platform=_ulx3s(variant),
     )
@@ -136,15 +141,16 @@ _BOARDS = (
             store_depth=16384,
             store="spram",
         ),
+        core_brams=26,
         # openFPGALoader does not list the board by name: it wires the FT2232H as ice40_generic does.
         programmer=("openfpgaloader", "-b", "ice40_generic"),
         platform=_icebreaker,
     ),
     # The 12F is the 25F's die: the tools let it use all of it.
-    _ulx3s_board("12F", luts=24288, brams=56, dsps=28, spike_depth=1024, store_depth=4096),
-    _ulx3s_board("25F", luts=24288, brams=56, dsps=28, spike_depth=1024, store_depth=4096),
-    _ulx3s_board("45F", luts=43848, brams=108, dsps=72, spike_depth=2048, store_depth=8192),
-    _ulx3s_board("85F", luts=83640, brams=208, dsps=156, spike_depth=2048, store_depth=8192),
+    _ulx3s_board("12F", luts=24288, brams=56, core_brams=52, dsps=28, spike_depth=1024, store_depth=4096),
+    _ulx3s_board("25F", luts=24288, brams=56, core_brams=52, dsps=28, spike_depth=1024, store_depth=4096),
+    _ulx3s_board("45F", luts=43848, brams=108, core_brams=86, dsps=72, spike_depth=2048, store_depth=8192),
+    _ulx3s_board("85F", luts=83640, brams=208, core_brams=86, dsps=156, spike_depth=2048, store_depth=8192),
 )
 
 #: Every known board by name.
