@@ -46,7 +46,7 @@ def scores(x: NDArray[Any], first: NDArray[Any], second: NDArray[Any], axis: str
     rows = x if axis == "time" else x.swapaxes(0, 1)
     mean = np.array([row.sum() / row.size for row in rows])
     largest = np.array([row.max() for row in rows])
-    return sum(second @ np.maximum(first @ v, 0) for v in (mean, largest))
+    return second @ np.maximum(first @ mean, 0) + second @ np.maximum(first @ largest, 0)
 
 
 def leaky_gates(values: NDArray[Any], axis: str) -> NDArray[Any]:
