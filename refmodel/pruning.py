@@ -81,7 +81,9 @@ def silence(net: QuantizedNetwork, names: Collection[str]) -> QuantizedNetwork:
     known = {layer.name: layer for layer in net.layers}
     for name in names:
         layer = known.get(name)
-        if layer is None or layer.threshold is None or layer.keeps_stream:
+        if layer is None:
+            raise NetworkError(f"no layer {name!r} to silence; there are {', '.join(known)}")
+        if layer.threshold is None or layer.keeps_stream:
             raise NetworkError(f"layer {name!r}: only a layer with neurons and without a kept stream can be silenced")
     infos = net.tensors()
     return replace(
