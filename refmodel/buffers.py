@@ -4,12 +4,14 @@ A tensor of C channels, H x W pixels, A bit-planes and N chunks of Tp steps take
 ``N * A * H * W * G`` words, G = ceil(C / P): word address = base + chunk * chunk_step +
 plane * plane_step + pixel * G + group.  A layer whose shortcut is read for the last time
 writes its result over it, in place: the shortcut word of a pixel is read before the result
-of the same pixel is written.
+of the same pixel is written.  Planes that only the later of such tensors need are free for others
+until then.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .config import CoreConfig
 from .errors import CompileError
@@ -33,21 +35,47 @@ class Buffer:
         return self.chunks * self.planes * self.plane_step
 
 
+class _Part(NamedTuple):
+    """Words of a region from ``start`` up to ``end``, and the layer that first writes them."""
+
+    start: int
+    end: int
+    first: int
+
+
 @dataclass
 class _Region:
-    """Tensors that share one place, one after the other, and the layers over which it lives."""
+    """Tensors that share one place, one after the other.
 
-    first: int
+    ``firsts``: for each plane, the layer that first writes it; ``last``: the last that reads any.
+    """
+
+    firsts: list[int]
     last: int
-    planes: int
     pixels: int
     groups: int
     chunks: int
     base: int = 0
 
     @property
+    def planes(self) -> int:
+        return len(self.firsts)
+
+    @property
     def words(self) -> int:
         return self.chunks * self.planes * self.pixels * self.groups
+
+    def parts(self) -> list[_Part]:
+        """What lies in it, from its base on: neighbours that live equally long are one."""
+        size = self.pixels * self.groups
+        parts: list[_Part] = []
+        for number, first in enumerate(self.firsts * self.chunks):
+            start = number * size
+            if parts and parts[-1].first == first:
+                parts[-1] = _Part(parts[-1].start, start + size, first)
+            else:
+                parts.append(_Part(start, start + size, first))
+        return parts
 
 
 def tensors_read(layer: QuantizedLayer) -> list[str]:
@@ -98,7 +126,7 @@ def plan_buffers(net: QuantizedNetwork, config: CoreConfig) -> dict[str, Buffer]
         channels, height, width = info.shape
         groups = -(-channels // config.output_lanes)
         region_of[name] = len(regions)
-        regions.append(_Region(index, last[name], info.planes, height * width, groups, count))
+        regions.append(_Region([index] * info.planes, last[name], height * width, groups, count))
 
     new_region(INPUT, infos[INPUT], -1, 1 if input_is_shared(net, config) else chunks)
     stored = stored_tensors(net)
@@ -116,7 +144,7 @@ def plan_buffers(net: QuantizedNetwork, config: CoreConfig) -> dict[str, Buffer]
             region = regions[region_of[shortcut]]
             region_of[layer.name] = region_of[shortcut]
             region.last = max(region.last, last[layer.name])
-            region.planes = max(region.planes, infos[layer.name].planes)
+            region.firsts += [index] * (infos[layer.name].planes - region.planes)
         else:
             new_region(layer.name, infos[layer.name], index, chunks)
     _place(regions, config, net)
@@ -138,24 +166,42 @@ def plan_buffers(net: QuantizedNetwork, config: CoreConfig) -> dict[str, Buffer]
 
 
 def _place(regions: list[_Region], config: CoreConfig, net: QuantizedNetwork) -> None:
-    """First fit, largest first, among the regions alive at the same time."""
-    placed: list[_Region] = []
-    for region in sorted(regions, key=lambda r: (-r.words, r.first)):
-        rivals = sorted(
-            (other.base, other.base + other.words)
-            for other in placed
-            if other.first <= region.last and region.first <= other.last
-        )
-        base = 0
-        for start, end in rivals:
-            if base + region.words <= start:
-                break
-            base = max(base, end)
-        region.base = base
-        placed.append(region)
-    needed = max(region.base + region.words for region in regions)
+    """First fit, largest first, or regions that grow before the others where that takes fewer words."""
+    orders = (
+        sorted(regions, key=lambda r: (-r.words, r.firsts[0])),
+        sorted(regions, key=lambda r: (r.firsts[0] == r.firsts[-1], -r.words, r.firsts[0])),
+    )
+    needed, best = min((_fit(order), number) for number, order in enumerate(orders))
+    _fit(orders[best])
     if needed > config.spike_depth:
         raise CompileError(
             f"network '{net.name}' needs {needed} words of spike memory, this core has {config.spike_depth}; "
             "use a larger board, fewer channels or pixels, or a core with a larger spike_depth"
         )
+
+
+def _fit(order: list[_Region]) -> int:
+    """Put each region where none of its parts meets one that is alive at the same time; words needed in all."""
+    placed: list[_Region] = []
+    for region in order:
+        parts = region.parts()
+        rivals = [
+            (other.base + theirs.start - ours.end, other.base + theirs.end - ours.start)
+            for other in placed
+            for ours in parts
+            if ours.first <= other.last
+            for theirs in other.parts()
+            if theirs.first <= region.last
+        ]
+        region.base = _first_free(rivals)
+        placed.append(region)
+    return max(region.base + region.words for region in order)
+
+
+def _first_free(taken: list[tuple[int, int]]) -> int:
+    """The smallest base from 0 on that lies strictly inside none of the intervals ``taken``."""
+    base = 0
+    for low, high in sorted(taken):
+        if low < base < high:
+            base = high
+    return base

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -16,6 +16,29 @@ from .layouts import COLLISION_FREE
 _ICE40_BITS, _ICE40_WIDTHS = 4096, (16, 8, 4, 2)
 
 
+def _ice40_part(depth: int) -> int:
+    """Bits of a word that one iCE40 block RAM holds ``depth`` times, or the fewest it can be read in."""
+    return next((bits for bits in _ICE40_WIDTHS if bits * depth <= _ICE40_BITS), _ICE40_WIDTHS[-1])
+
+
+def _ice40_blocks(depth: int, width: int) -> int:
+    deepest = _ICE40_BITS // _ICE40_WIDTHS[-1]
+    return -(-width // _ice40_part(depth)) * max(1, -(-depth // deepest))
+
+
+def ice40_sections(depth: int, width: int) -> tuple[int, ...]:
+    """Words of the sections that a memory has on iCE40: one, or powers of two where that saves block RAMs."""
+    sections = tuple(1 << bit for bit in reversed(range(depth.bit_length())) if depth >> bit & 1)
+    if sum(_ice40_blocks(section, width) for section in sections) < _ice40_blocks(depth, width):
+        return sections
+    return (depth,)
+
+
+def ice40_blocks(depth: int, width: int) -> int:
+    """Block RAMs of a memory of ``depth`` words on iCE40."""
+    return sum(_ice40_blocks(section, width) for section in ice40_sections(depth, width))
+
+
 class SpikeMemory(wiring.Component):
     """``spike_depth`` words of P x Tp bits; ``read.data`` comes one clock after ``read.addr``.
 
@@ -24,7 +47,7 @@ class SpikeMemory(wiring.Component):
     it is written.
 
     On iCE40 it is built of slices whose depth is the memory's, so that no multiplexer joins
-    block RAMs.
+    block RAMs, or of sections of such slices where that takes fewer (1536 words: 1024 and 512).
 
     Members
     -------
@@ -44,20 +67,35 @@ class SpikeMemory(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         depth, width = self._config.spike_depth, self._config.spike_width
-        part = width
-        if isinstance(platform, SiliconBluePlatform):
-            part = next((w for w in _ICE40_WIDTHS if w * depth <= _ICE40_BITS), _ICE40_WIDTHS[-1])
-        for low in range(0, width, part):
-            bits = slice(low, min(low + part, width))
-            memory = Memory(shape=bits.stop - bits.start, depth=depth, init=[], attrs=COLLISION_FREE)
-            m.submodules[f"bits{low}"] = memory
-            write, read = memory.write_port(), memory.read_port()
-            m.d.comb += [
-                write.en.eq(self.write.en),
-                write.addr.eq(self.write.addr),
-                write.data.eq(self.write.data[bits]),
-                read.en.eq(self.read.en),
-                read.addr.eq(self.read.addr),
-                self.read.data[bits].eq(read.data),
-            ]
+        on_ice40 = isinstance(platform, SiliconBluePlatform)
+        sections = ice40_sections(depth, width) if on_ice40 else (depth,)
+        found, start = self.read.data, 0
+        for words in sections:
+            data = Signal(width, name=f"data{start}")
+            bits = (words - 1).bit_length()
+            written_here = len(sections) == 1 or self.write.addr[bits:] == start >> bits
+            part = _ice40_part(words) if on_ice40 else width
+            for low in range(0, width, part):
+                piece = slice(low, min(low + part, width))
+                memory = Memory(shape=piece.stop - piece.start, depth=words, init=[], attrs=COLLISION_FREE)
+                m.submodules[f"words{start}_bits{low}"] = memory
+                write, read = memory.write_port(), memory.read_port()
+                m.d.comb += [
+                    write.en.eq(self.write.en & written_here),
+                    write.addr.eq(self.write.addr),
+                    write.data.eq(self.write.data[piece]),
+                    read.en.eq(self.read.en),
+                    read.addr.eq(self.read.addr),
+                    data[piece].eq(read.data),
+                ]
+            if start + words == depth:
+                m.d.comb += found.eq(data)
+            else:
+                # Sections are powers of two, the largest first: the upper bits of an address tell its own.
+                read_here, others = Signal(name=f"read_here{start}"), Signal(width, name=f"beyond{start}")
+                with m.If(self.read.en):
+                    m.d.sync += read_here.eq(self.read.addr[bits:] == start >> bits)
+                m.d.comb += found.eq(Mux(read_here, data, others))
+                found = others
+            start += words
         return m

@@ -13,7 +13,7 @@ from amaranth.sim import Simulator
 from amaranth.vendor import LatticeICE40Platform
 
 from refmodel.config import CoreConfig
-from rtl_gen.spike_memory import SpikeMemory
+from rtl_gen.spike_memory import SpikeMemory, ice40_blocks, ice40_sections
 
 
 class _Up5k(LatticeICE40Platform):
@@ -24,7 +24,7 @@ class _Up5k(LatticeICE40Platform):
     default_clk = None
 
 
-@pytest.mark.parametrize("depth", [100, 300, 512, 1024, 4096])
+@pytest.mark.parametrize("depth", [100, 300, 512, 1024, 1280, 1536, 1792, 4096])
 @pytest.mark.parametrize("platform", [None, _Up5k()], ids=["whole", "ice40"])
 def test_reads_what_was_written(depth: int, platform: LatticeICE40Platform | None) -> None:
     config = dataclasses.replace(CoreConfig(), spike_depth=depth)
@@ -36,7 +36,8 @@ def test_reads_what_was_written(depth: int, platform: LatticeICE40Platform | Non
     async def bench(ctx):
         contents = [0] * depth
         shown = None  # the word that the read port must hold
-        hot = [*rng.sample(range(depth), 6), 0, depth - 1]
+        edges = [word for word in (1023, 1024, 1279, 1280, 1535, 1536) if word < depth]
+        hot = [*rng.sample(range(depth), 6), 0, depth - 1, *edges]
         for _ in range(600):
             assert shown is None or ctx.get(dut.read.data) == shown
             write, read = rng.random() < 0.5, rng.random() < 0.6
@@ -60,10 +61,18 @@ def test_reads_what_was_written(depth: int, platform: LatticeICE40Platform | Non
     sim.run()
 
 
-@pytest.mark.parametrize(("depth", "slices"), [(256, 2), (512, 4), (1024, 8), (2048, 16), (8192, 16)])
+@pytest.mark.parametrize(("depth", "slices"), [(256, 2), (300, 4), (512, 4), (1024, 8), (2048, 16), (8192, 16)])
 def test_ice40_slices_are_as_deep_as_the_memory(depth: int, slices: int) -> None:
     """32 bits in block RAMs of 16, 8, 4 or 2 bits."""
     config = dataclasses.replace(CoreConfig(), spike_depth=depth)
     fragment = Fragment.get(SpikeMemory(config=config), _Up5k())
     text = rtlil.convert(fragment, ports=[], emit_src=False, name="memory")
-    assert text.count("cell $memrd_v2") == slices
+    assert text.count("cell $memrd_v2") == slices == ice40_blocks(min(depth, 2048), 32)
+
+
+def test_sections_save_block_rams() -> None:
+    """A depth between two powers of two is not paid for as the larger one."""
+    assert ice40_sections(1536, 32) == (1024, 512) and ice40_blocks(1536, 32) == 12
+    assert ice40_sections(1280, 32) == (1024, 256) and ice40_blocks(1280, 32) == 10
+    assert ice40_sections(1792, 32) == (1024, 512, 256) and ice40_blocks(1792, 32) == 14
+    assert ice40_sections(300, 32) == (300,) and ice40_blocks(300, 32) == 4
