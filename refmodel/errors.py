@@ -17,6 +17,10 @@ class ModelFileError(SkipspikeError):
     """A model file that is damaged, of another version, or not a model file."""
 
 
+class ImportRefused(SkipspikeError):
+    """Another program's file that is damaged, hostile, or holds what a network here cannot express."""
+
+
 class CompileError(SkipspikeError):
     """A network that this core cannot run."""
 

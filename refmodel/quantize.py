@@ -8,36 +8,22 @@ coordinates are changed so that one leak form and a reset to zero remain
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Literal
 
-import numpy as np
-
-from .attention import Attention
-from .bounds import LayerBounds, bits_needed, layer_bounds
+from .calibration import Calibration
+from .converter import Converter
 from .errors import NetworkError
-from .layer_checks import MAX_STREAM_BITS
-from .layers import ConvLayer, FloatArray, GateLayer, PoolLayer, ReadoutLayer, StreamLayer
+from .layers import ConvLayer
 from .leaks import LEAK_TOLERANCE, Leak, LeakForm, choose_leak, leak_factor, leak_shifts
 from .legality import validate
 from .network import Network
-from .quantize_gates import attention_error, integer_attention
-from .quantize_layers import Source, conv_drive, integer_threshold, make_conv, make_gate, make_readout, readout_drive
+from .quantize_gates import attention_error
+from .quantize_layers import integer_threshold
 from .quantize_report import LayerReport, report
-from .quantized import (
-    INPUT,
-    MAX_LEAK_BITS,
-    IntArray,
-    QuantizedInput,
-    QuantizedLayer,
-    QuantizedNetwork,
-    TensorInfo,
-    bits_range,
-)
-from .scale_groups import keeps_input, pools_channels, scale_groups
-from .scales import ScaleOptions, fit_scales, unlimited_scales
-from .stream_shift import SharedReader, best_shift, stream_spread
+from .quantized import MAX_LEAK_BITS, QuantizedInput, QuantizedLayer, QuantizedNetwork
+from .scales import Clip, ScaleOptions
+from .widths import bits_by_layer
 
 __all__ = [
     "LEAK_TOLERANCE", "LayerReport", "integer_threshold", "leak_factor", "leak_shifts", "quantize", "report",
@@ -48,7 +34,10 @@ def quantize(
     net: Network,
     weight_bits: int = 8,
     *,
+    layer_bits: Mapping[str, int] | None = None,
     scale: Literal["max", "unit"] = "max",
+    clip: Clip = "none",
+    calibration: Calibration | None = None,
     max_sum: int | None = None,
     max_threshold: int = 1 << 20,
     max_stream: int | None = None,
@@ -60,8 +49,14 @@ def quantize(
 
     Parameters
     ----------
+    layer_bits: bits of certain layers instead, 2 to 16, by name or glob (``block*.conv2``); the last match counts.
     scale: ``max``: each channel's largest weight becomes the largest integer; ``unit``: weights,
         biases and currents are integers already and stay as they are, else NetworkError.
+    clip: ``mse``: each channel's scale is the largest one times 1, 0.95, ... 0.45, whichever rounds its weights
+        with the least mean square error; weights beyond the largest integer are held there.
+    calibration: what :func:`refmodel.calibration.calibrate` measured.  Biases then give back what rounding the
+        weights costs sums on average, streams drop bits for their measured size, and ``clip`` weighs errors by the
+        mean square of what each weight multiplies.  No width is taken from it.
     max_sum: largest magnitude a synaptic sum (without bias), a bias, a current or bias + current may
         have.  A channel whose provable worst case is more gets a larger scale: fewer effective bits.
     max_threshold: the same for thresholds: bounds the membrane of channels with tiny weights.
@@ -75,8 +70,10 @@ def quantize(
     -----
     - A weight, bias or current is divided by its channel's scale and rounded to nearest even.
     - A threshold (each level of an MLF unit) is the smallest integer H that fires.
+    - A current, a bias, or both together that equal a threshold keep their side of it (:mod:`refmodel.ties`).
+    - Synapses that over all steps move a membrane by less than 1/8192 of its threshold or bias become 0.
     - Convolutions connected by a membrane stream, one keeping and one adding it, share a scale per
-      channel: the largest that one of them needs.
+      channel: the largest that one of them needs.  So one with few bits makes the others coarse, too.
     - A layer with attention, and those that share its scales, have one scale for all their channels: the
       largest that one of them needs.  Its gates are made for the proven range of X
       (:func:`refmodel.attention_quantize.quantize_attention`).
@@ -89,12 +86,14 @@ def quantize(
     - The readout's classes share one scale; means over T and pixels become sums.
 
     ``meta`` gains ``leak_error`` {layer: error}, ``rescaled`` {layer: {channel: factor}}, the factor
-    by which limits enlarged a scale, and for networks with attention ``attention_error`` {layer: error}
-    (:func:`refmodel.quantize_gates.attention_error`).  Raises NetworkError.
+    by which limits enlarged a scale, ``layer_bits`` {layer: bits} where they differ, and for networks with
+    attention ``attention_error`` {layer: error} (:func:`refmodel.quantize_gates.attention_error`).
+    Raises NetworkError.
     """
     where = f"network {net.name!r}"
-    if not 2 <= weight_bits <= 16:
-        raise NetworkError(f"{where}: weight_bits must be 2 to 16, not {weight_bits!r}")
+    bits = bits_by_layer(net, weight_bits, layer_bits)
+    if clip not in ("none", "mse"):
+        raise NetworkError(f"{where}: clip must be 'none' or 'mse', not {clip!r}")
     if scale not in ("max", "unit"):
         raise NetworkError(f"{where}: scale must be 'max' or 'unit', not {scale!r}")
     for option, value in (("max_sum", max_sum), ("max_threshold", max_threshold), ("max_stream", max_stream)):
@@ -111,17 +110,26 @@ def quantize(
             leaks[layer.name], error = choose_leak(layer.name, layer.neuron, leak, leak_bits, allow_leak_error)
             if error > 0:
                 leak_error[layer.name] = error
-    converter = _Converter(net, ScaleOptions(weight_bits, scale, max_sum, max_threshold, max_stream), leaks)
+    if calibration is not None:
+        calibration.demand_for(net)
+    options = ScaleOptions(bits, scale, max_sum, max_threshold, max_stream, net.steps, clip)
+    converter = Converter(net, options, leaks, calibration)
     layers = tuple(converter.convert(layer.name) for layer in net.layers)
     spec = net.input
     result = QuantizedNetwork(
         name=net.name,
         steps=net.steps,
-        input=QuantizedInput(spec.shape, spec.bits, spec.static, spec.scale, spec.signed),
+        input=QuantizedInput(**vars(spec)),
         layers=layers,
-        weight_bits=weight_bits,
+        weight_bits=max(bits.values()),
         family=net.family,
-        meta={**net.meta, "leak_error": leak_error, "rescaled": converter.rescaled, **_attention_errors(layers)},
+        meta={
+            **net.meta,
+            "leak_error": leak_error,
+            "rescaled": converter.rescaled,
+            **_attention_errors(layers),
+            **({"layer_bits": bits} if len(set(bits.values())) > 1 else {}),
+        },
     )
     validate(result)
     return result
@@ -130,166 +138,3 @@ def quantize(
 def _attention_errors(layers: tuple[QuantizedLayer, ...]) -> dict[str, object]:
     errors = {layer.name: attention_error(layer.attention) for layer in layers if layer.attention is not None}
     return {"attention_error": errors} if errors else {}
-
-
-class _Converter:
-    """Makes integer layers, each when it is first needed: readers of a stream's tensor need that stream's scale."""
-
-    def __init__(self, net: Network, options: ScaleOptions, leaks: dict[str, Leak]) -> None:
-        self.net, self.options, self.leaks = net, options, leaks
-        self.rescaled: dict[str, object] = {}
-        self._floats = {layer.name: layer for layer in net.layers}
-        self._infos = net.tensors()
-        self._groups = scale_groups(net)
-        self._units: dict[str, FloatArray] = {}
-        self._pending: set[str] = set()
-        self._made: dict[str, QuantizedLayer] = {}
-        self._bounds: dict[str, LayerBounds] = {}
-
-    def convert(self, name: str) -> QuantizedLayer:
-        """The integer layer of that name."""
-        if name not in self._made:
-            layer = self._floats[name]
-            if isinstance(layer, ConvLayer):
-                made = self._conv(layer, self._scales(layer))
-                self._made[name] = made if layer.attention is None else self._gated(layer, layer.attention, made)
-            elif isinstance(layer, GateLayer):
-                info = self._infos[name]
-                attention = integer_attention(name, layer.attention, 1.0, (0, 1), info, self.net.steps)
-                self._made[name] = make_gate(layer, info, attention)
-            elif isinstance(layer, ReadoutLayer):
-                self._made[name] = self._readout(layer)
-            elif isinstance(layer, StreamLayer):
-                self._made[name] = self._stream(layer)
-            else:
-                kind = "maxpool" if layer.kind == "max" else "sumpool"
-                self._made[name] = QuantizedLayer(
-                    name, kind, layer.source, None, layer.kernel, layer.stride, layer.padding
-                )
-        return self._made[name]
-
-    def _source(self, name: str) -> Source:
-        """The tensor that a weighted layer reads."""
-        info = self._infos[name]
-        channels = info.shape[0]
-        factor, offset = np.ones(channels), np.zeros(channels)
-        layer = self._floats.get(name)
-        if name == INPUT:
-            factor = factor * self.net.input.scale
-        elif isinstance(layer, PoolLayer):
-            factor = self._source(layer.source).factor if layer.source == INPUT else factor
-            factor = factor / (math.prod(layer.kernel) if layer.kind == "average" else 1)
-        elif isinstance(layer, StreamLayer):
-            made, kept = self.convert(name), self._floats[layer.source]
-            assert isinstance(kept, ConvLayer)
-            low, high = bits_range(made.bits, True)
-            info = TensorInfo(info.shape, high, low)
-            factor = self._scales(kept) * (1 << made.shift)
-            if self.options.scale == "max":
-                offset = self._scales(kept) * ((1 << made.shift) - 1) / 2
-        return Source(info, factor, offset)
-
-    def _conv(self, layer: ConvLayer, units: FloatArray) -> QuantizedLayer:
-        return make_conv(layer, self._source(layer.source), units, self.leaks.get(layer.name, Leak()))
-
-    def _gated(self, layer: ConvLayer, attention: Attention, made: QuantizedLayer) -> QuantizedLayer:
-        """``made`` with gates for the proven range of its X."""
-        bounds = self._bounds_of(layer)
-        span = int(bounds.input_low.min()), int(bounds.input_high.max())
-        unit = float(self._scales(layer)[0])
-        whole = integer_attention(layer.name, attention, unit, span, self._infos[layer.name], self.net.steps)
-        return replace(made, attention=whole)
-
-    def _scales(self, layer: ConvLayer) -> FloatArray:
-        """The scales of a convolution's channels; those of all layers that share them are found together."""
-        group = self._groups[layer.name]
-        if layer.name not in self._units:
-            if group[0].name in self._pending:
-                raise NetworkError(
-                    f"layer {layer.name!r}: its scale depends on itself, since a layer that shares it "
-                    f"({', '.join(repr(member.name) for member in group)}) reads a stream's tensor that it takes part "
-                    "in; project the stream with a layer that keeps one of its own"
-                )
-            self._pending.add(group[0].name)
-            drives = [conv_drive(member, self._source(member.source), self.options) for member in group]
-            keeps = any(keeps_input(member) for member in group)
-            reach = (lambda u: self._reach(group, u)) if keeps else None
-            units, factors = fit_scales(drives, self.options, reach, uniform=pools_channels(group))
-            for member in group:
-                self._units[member.name] = units
-                enlarged = {str(channel): float(factors[channel]) for channel in np.flatnonzero(factors > 1)}
-                if enlarged:
-                    self.rescaled[member.name] = enlarged
-            self._pending.remove(group[0].name)
-        return self._units[layer.name]
-
-    def _kept_bounds(self, group: tuple[ConvLayer, ...], units: FloatArray) -> dict[str, LayerBounds]:
-        """Bounds of the layers of ``group`` with the scales ``units``."""
-        bounds: dict[str, LayerBounds] = {}
-        for member in group:
-            source = self._source(member.source).info
-            before = bounds[member.stream] if member.stream else None
-            bounds[member.name] = layer_bounds(self._conv(member, units), source, self.net.steps, 1, before)
-        return bounds
-
-    def _reach(self, group: tuple[ConvLayer, ...], units: FloatArray) -> IntArray:
-        """Largest magnitude ``[C]`` of the streams that ``group`` keeps, and of X that waits for its gates."""
-        bounds = self._kept_bounds(group, units)
-        kept = [bounds[member.name] for member in group if keeps_input(member)]
-        return np.max([np.maximum(np.abs(one.input_low), np.abs(one.input_high)) for one in kept], axis=0)
-
-    def _bounds_of(self, layer: ConvLayer) -> LayerBounds:
-        if layer.name not in self._bounds:
-            self._bounds.update(self._kept_bounds(self._groups[layer.name], self._scales(layer)))
-        return self._bounds[layer.name]
-
-    def _stream(self, layer: StreamLayer) -> QuantizedLayer:
-        kept = self._floats[layer.source]
-        assert isinstance(kept, ConvLayer)
-        bounds = self._bounds_of(kept)
-        bits = max(2, bits_needed(bounds.input_low, bounds.input_high))
-        shift = self._shift(layer, bits) if layer.max_bits is None else max(0, bits - layer.max_bits)
-        if bits - shift > MAX_STREAM_BITS:
-            raise NetworkError(
-                f"layer {layer.name!r}: the stream of {layer.source!r} needs {bits} bits, more than {MAX_STREAM_BITS}; "
-                "give it max_bits or quantise with max_stream"
-            )
-        return QuantizedLayer(layer.name, "stream", layer.source, None, (1, 1), bits=bits - shift, shift=shift)
-
-    def _shift(self, layer: StreamLayer, bits: int) -> int:
-        """Bits to drop from a stream's tensor for the sake of readers whose scales others decide."""
-        if self.options.scale == "unit":
-            return 0
-        readers: list[SharedReader] = []
-        for reader in self.net.layers:
-            if isinstance(reader, ConvLayer) and reader.source == layer.name:
-                group = self._groups[reader.name]
-                others = [one for one in group if not isinstance(self._floats.get(one.source), StreamLayer)]
-                if others:
-                    drives = [conv_drive(one, self._source(one.source), self.options) for one in others]
-                    scales = unlimited_scales(drives, self.options, pools_channels(group))
-                    readers.append(SharedReader(reader.weight, scales))
-        kept = self._floats[layer.source]
-        assert isinstance(kept, ConvLayer)
-        return best_shift(readers, self._scales(kept), self._spread(kept), bits, self.options.largest_weight)
-
-    def _spread(self, layer: ConvLayer) -> FloatArray:
-        """Estimate of a stream's standard deviation ``[C]``: half of all spikes come, independently."""
-        source = self._floats.get(layer.source)
-        if isinstance(source, StreamLayer):
-            below = self._floats[source.source]
-            assert isinstance(below, ConvLayer)
-            spread = self._spread(below)
-        else:
-            tensor = self._source(layer.source)
-            spread = tensor.factor * (tensor.info.max_value - tensor.info.min_value) / 2
-        before = self._floats[layer.stream] if layer.stream else None
-        return stream_spread(layer.weight, spread, self._spread(before) if isinstance(before, ConvLayer) else None)
-
-    def _readout(self, layer: ReadoutLayer) -> QuantizedLayer:
-        source = self._source(layer.source)
-        drive, weight, bias, terms = readout_drive(layer, source, self.net.steps, self.options)
-        units, factors = fit_scales([drive], self.options)
-        if factors[0] > 1:
-            self.rescaled[layer.name] = {"all": float(factors[0])}
-        return make_readout(layer, source, weight, bias, terms, float(units[0]))

@@ -32,6 +32,10 @@ LEAK_SHIFTS = range(1, 5)
 MAX_LEAK_BITS = 15
 MAX_LEVELS = 4
 
+#: Most bits of an input, dropped ones included, and most pixels a side that fold into channels.
+MAX_INPUT_BITS = 16
+MAX_FOLD = 8
+
 #: Name of the tensor that holds the network's input.
 INPUT = "input"
 
@@ -42,6 +46,9 @@ class QuantizedInput:
 
     ``static`` inputs are the same at each of the T steps (an image); others come as
     ``[T, C, H, W]`` (event frames).  ``scale``: input float = scale * integer.
+
+    ``fold``, ``drop_bits``: how :mod:`refmodel.preparation` makes the input from stored data; ``shape`` and
+    ``bits`` are those after it.
     """
 
     shape: tuple[int, int, int]
@@ -49,6 +56,20 @@ class QuantizedInput:
     static: bool = True
     scale: float = 1.0
     signed: bool = False
+    fold: int = 1
+    drop_bits: int = 0
+
+
+def preparation_problem(shape: tuple[int, ...], bits: int, fold: int, drop_bits: int) -> str | None:
+    """What is wrong with ``fold`` and ``drop_bits`` of an input of shape ``(C, H, W)``; None if nothing is."""
+    if not 1 <= fold <= MAX_FOLD:
+        return f"fold must be 1 to {MAX_FOLD}, not {fold!r}"
+    if shape[0] % (fold * fold):
+        return f"fold={fold} makes a multiple of {fold * fold} channels, but the shape {tuple(shape)} has {shape[0]}"
+    if not 0 <= drop_bits <= MAX_INPUT_BITS - bits:
+        limit = MAX_INPUT_BITS - bits
+        return f"drop_bits must be 0 to {limit} ({MAX_INPUT_BITS} less the {bits} bits that stay), not {drop_bits!r}"
+    return None
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,17 @@ from .layers import FloatArray
 
 @dataclass(frozen=True, eq=False)
 class SharedReader:
-    """A convolution of a stream's tensor, weight ``[Cout, Cin, KH, KW]``, whose ``scales`` ``[Cout]`` others decide."""
+    """A convolution of a stream's tensor, weight ``[Cout, Cin, KH, KW]``, whose ``scales`` ``[Cout]`` others decide.
+
+    largest: the largest integer weight it may have.
+    """
 
     weight: FloatArray
     scales: FloatArray
+    largest: int
 
 
-def best_shift(
-    readers: Sequence[SharedReader], units: FloatArray, spread: FloatArray, bits: int, largest_weight: int
-) -> int:
+def best_shift(readers: Sequence[SharedReader], units: FloatArray, spread: FloatArray, bits: int) -> int:
     """The shift for a stream of ``bits`` bits in ``units`` ``[Cin]`` whose values spread by ``spread`` ``[Cin]``.
 
     0 without readers whose scales others decide; never so much that half of a reader's channels would
@@ -41,7 +43,7 @@ def best_shift(
         stream_cost += float((scaled**2).sum())
         weight_cost += float((reader.scales**2).sum() * taps * ((spread / units) ** 2).sum())
         peak = np.abs(scaled).max(axis=(1, 2, 3))
-        room.append(largest_weight * reader.scales[peak > 0] / peak[peak > 0])
+        room.append(reader.largest * reader.scales[peak > 0] / peak[peak > 0])
     if stream_cost == 0 or weight_cost == 0:
         return 0
     wanted = round(np.log2(weight_cost / stream_cost) / 4)

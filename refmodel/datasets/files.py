@@ -1,7 +1,8 @@
-"""Labelled inputs: the digits that travel in the repository, or a user's own .npz file."""
+"""Labelled inputs by file: NumPy's .npz and .npy, and IDX, the format of MNIST."""
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from importlib import resources
@@ -11,75 +12,100 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError
+from ..errors import DataError
+from . import npy
+from .idx import looks_like_idx, read_idx
+from .registry import NAMES
 
-#: Data sets in refmodel/data, by the name `load_data` takes.
-BUNDLED = {"digits": "digits_test.npz"}
+Data = tuple[NDArray[np.integer[Any]], NDArray[np.int64]]
 
-_WAY_OUT = "write one with numpy.savez_compressed(path, x=x, y=y)"
+#: The label of an input that has none.
+NO_LABEL = -1
+_MOST_CLASSES = 65_535
+_KINDS = "an .npz file, an IDX or .npy file, or two of these, IMAGES,LABELS"
+_DAMAGE = (
+    OSError, EOFError, zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, ValueError,
+)  # fmt: skip
 
 
-def load_data(name_or_path: str | Path) -> tuple[NDArray[np.integer[Any]], NDArray[np.int64]]:
-    """Inputs and labels of a data set.
+def load_bundled(name: str) -> Data:
+    """A file of refmodel/data."""
+    with resources.as_file(resources.files("refmodel.data") / name) as path:
+        return load_file(str(path))
 
-    Parameters
-    ----------
-    name_or_path: ``"digits"``, the 360 test images of 8x8 pixels of 0..16 that travel here, or a path to
-        an .npz file with arrays ``x`` and ``y``.
 
-    Returns
-    -------
-    x: unsigned values of whatever integer type was stored, [N, C, H, W] (images) or [N, T, C, H, W] (event frames).
-    y: class numbers, [N].
+def load_file(name: str) -> Data:
+    """Inputs and labels by file; what a file is, its first bytes say, not its name.
 
-    Raises
-    ------
-    DataError: the file is missing, is not an .npz, needs pickle, lacks an array, or an array does not fit.
+    ``FILE.npz``: arrays ``x``, ``[N, C, H, W]`` or ``[N, T, C, H, W]``, and ``y``, ``[N]``.
+    ``IMAGES,LABELS``: two files, each IDX (plain or .gz) or .npy; IDX images ``[N, H, W]`` get one channel.
+    ``IMAGES``: IDX images whose labels lie beside them, named as MNIST's are: "images" is "labels", "idx3" is "idx1".
+    ``FILE.npy``: inputs without labels, which are then -1.
+
+    Raises DataError, whatever is wrong: nothing is unpickled, and no memory is taken for what is not there.
     """
-    if str(name_or_path) in BUNDLED:
-        with resources.as_file(resources.files("refmodel.data") / BUNDLED[str(name_or_path)]) as path:
-            return _read(path)
-    path = Path(name_or_path)
+    path = Path(name)
     if not path.is_file():
-        raise DataError(
-            f"data {str(name_or_path)!r}: no such file; use {', '.join(map(repr, BUNDLED))} or a path to an .npz file"
-        )
-    return _read(path)
+        parts = name.split(",")
+        if len(parts) == 2 and all(Path(part).is_file() for part in parts):
+            return _pair(f"data {name!r}", Path(parts[0]), Path(parts[1]))
+        missing = next((part for part in parts if not Path(part).is_file()), name) if len(parts) == 2 else name
+        shown = f"data {name!r}" + ("" if missing == name else f", {missing!r}")
+        raise DataError(f"{shown}: no such file; use {', '.join(map(repr, NAMES))} or a path to {_KINDS}")
+    where = f"data {name!r}"
+    start = _start(path, where)
+    if start.startswith(b"PK"):
+        try:
+            x, y = npy.read_npz(path, where)
+        except DataError:
+            raise
+        except _DAMAGE as error:
+            raise DataError(f"{where}: cannot be read ({error}); is it damaged? copy or write it again") from None
+        return _checked(where, x, y)
+    if start.startswith(npy.MAGIC):
+        x = _array(path, where)
+        return _checked(where, x, np.full(len(x) if x.ndim else 0, NO_LABEL))
+    if looks_like_idx(start):
+        return _pair(where, path, _labels_beside(path, where))
+    raise DataError(f"{where}: not an .npz file, nor IDX or .npy; {npy.WAY_OUT}")
 
 
-def _read(path: Path) -> tuple[NDArray[np.integer[Any]], NDArray[np.int64]]:
-    where = f"data {str(path)!r}"
+def _pair(where: str, images: Path, labels: Path) -> Data:
+    x = _array(images, f"{where}, {images.name}")
+    y = _array(labels, f"{where}, {labels.name}")
+    return _checked(where, x[:, None] if x.ndim == 3 else x, y)
+
+
+def _labels_beside(images: Path, where: str) -> Path:
+    name = images.name.replace("images", "labels").replace("idx3", "idx1")
+    bare = name.removesuffix(".gz")
+    if name != images.name:
+        for found in (images.with_name(bare), images.with_name(f"{bare}.gz")):
+            if found.is_file():
+                return found
+        raise DataError(f"{where}: its labels, {bare} or {bare}.gz, are not beside it; give IMAGES,LABELS")
+    raise DataError(f"{where}: an IDX file holds images or labels, not both; give IMAGES,LABELS")
+
+
+def _array(path: Path, where: str) -> NDArray[np.integer[Any]]:
+    """One array: .npy or IDX."""
+    if not _start(path, where).startswith(npy.MAGIC):
+        return read_idx(path, where)
     try:
-        if not zipfile.is_zipfile(path):
-            raise DataError(f"{where}: not an .npz file; {_WAY_OUT}")
-        with np.load(path, allow_pickle=False) as stored:
-            for key in ("x", "y"):
-                if key not in stored.files:
-                    found = ", ".join(stored.files) or "none"
-                    raise DataError(f"{where}: no array {key!r} (arrays found: {found}); {_WAY_OUT}")
-            x, y = (_array(where, stored, key) for key in ("x", "y"))
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        return npy.read_npy(path, where)
+    except OSError as error:
         raise DataError(f"{where}: cannot be read ({error}); is it damaged? copy or write it again") from None
-    _check(where, x, y)
-    return x, y.astype(np.int64)
 
 
-def _array(where: str, stored: Any, key: str) -> NDArray[np.integer[Any]]:
-    """One integer array of an open .npz; nothing is ever unpickled."""
+def _start(path: Path, where: str) -> bytes:
     try:
-        array = stored[key]
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            raise DataError(f"{where}: array {key!r} holds Python objects; store it with an integer dtype") from None
-        raise DataError(f"{where}: array {key!r} cannot be read ({error}); write the file again") from None
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{where}: {key!r} is not a NumPy array; {_WAY_OUT}")
-    if not np.issubdtype(array.dtype, np.integer):
-        raise DataError(f"{where}: array {key!r} must be integers, not {array.dtype}; convert it, e.g. to uint8")
-    return array
+        with path.open("rb") as stream:
+            return stream.read(8)
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read ({error.strerror})") from None
 
 
-def _check(where: str, x: NDArray[Any], y: NDArray[Any]) -> None:
+def _checked(where: str, x: NDArray[Any], y: NDArray[Any]) -> Data:
     if x.ndim not in (4, 5):
         raise DataError(f"{where}: x must be [N, C, H, W] or [N, T, C, H, W], not {x.ndim}-dimensional; reshape it")
     if y.ndim != 1:
@@ -88,6 +114,9 @@ def _check(where: str, x: NDArray[Any], y: NDArray[Any]) -> None:
         raise DataError(f"{where}: x has {len(x)} inputs but y has {len(y)} labels; they must be equally many")
     if x.size == 0:
         raise DataError(f"{where}: x of shape {list(x.shape)} is empty; store at least one input")
-    for key, array in (("x", x), ("y", y)):
-        if array.min() < 0:
+    for key, array, least in (("x", x, 0), ("y", y, 0)):
+        if array.min() < least and not (key == "y" and (array == NO_LABEL).all()):
             raise DataError(f"{where}: {key} must not be negative, but holds {array.min()}; shift or clip it")
+    if int(y.max()) > _MOST_CLASSES:
+        raise DataError(f"{where}: y must be class numbers up to {_MOST_CLASSES}, but holds {y.max()}")
+    return x, y.astype(np.int64)
