@@ -1,0 +1,1 @@
+"""Networks trained elsewhere: readers of other programs' files, which make a :class:`refmodel.network.Network`."""

@@ -1,0 +1,50 @@
+"""Imported state_dicts compute what their own models computed: every spike, stream and logit."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from refmodel import floatmodel
+from refmodel.importers.imported import Imported
+from refmodel.importers.state_dict import import_state_dict
+from refmodel.importers.state_dict_options import StateDictOptions
+from refmodel.network import ConvLayer
+from tests.reference import state_dicts
+
+NAMES = state_dicts.names()
+
+
+def imported(name: str) -> tuple[Imported, state_dicts.Reference]:
+    pytest.importorskip("safetensors")
+    reference = state_dicts.read(name)
+    known = {one.name for one in fields(StateDictOptions)}
+    options = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in reference.options.items() if key in known
+    }  # fmt: skip
+    path = state_dicts.parameters(name)
+    return import_state_dict(path, reference.options["family"], StateDictOptions(**options)), reference
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_spikes_streams_and_logits_are_those_of_the_model(name: str) -> None:
+    found, reference = imported(name)
+    result = floatmodel.run(found.network, reference.x, keep=True)
+    compared = set()
+    for key, values in reference.tensors.items():
+        kind, _, layer = key.partition("/")
+        if kind == "spikes":
+            assert values.any(), f"{layer} is silent"
+            made = result.tensors[layer]
+            np.testing.assert_array_equal(made, values, err_msg=layer)
+            compared.add(layer)
+        else:
+            np.testing.assert_allclose(result.streams[layer], values, rtol=1e-5, atol=1e-5, err_msg=layer)
+    np.testing.assert_allclose(result.logits, reference.logits, rtol=1e-9, atol=1e-9)
+    spiking = {one.name for one in found.network.layers if isinstance(one, ConvLayer) and one.neuron is not None}
+    assert spiking == compared - {"stem.pool"}
+
+
