@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from refmodel import floatmodel, golden, legality
 from refmodel.errors import DataError, NetworkError
+from refmodel.golden_synapses import exact_type
 from refmodel.quantize import quantize
 from refmodel.quantized import QuantizedInput, QuantizedLayer, QuantizedNetwork
 from tests.float_twins import as_float
@@ -152,13 +153,13 @@ def test_large_sums_are_exact(bits: int, kind: type) -> None:
     weight = rng.integers(32000, 32768, (3, 7, 1, 1)) | 1
     layer = conv(outputs=3, weight=weight, threshold=np.full(3, 2**40), bias=np.ones(3, np.int64))
     net = dataclasses.replace(network(layer, readout("a", 3), steps=2, bits=bits, shape=(7, 2, 2)), weight_bits=16)
-    assert golden._exact_type(legality.sum_bound(layer, 2**bits - 1)) is kind
+    assert exact_type(legality.sum_bound(layer, 2**bits - 1)) is kind
     x = rng.integers(2**bits - 3, 2**bits, (2, 7, 2, 2))
     expected = np.einsum("oc,nchw->nohw", weight[:, :, 0, 0], x) + 1
     got = golden.run(net, x, keep=True).membranes["a"]
     np.testing.assert_array_equal(got[:, 0], expected)
     np.testing.assert_array_equal(got[:, 1], 2 * expected)
-    assert golden._exact_type(1 << 53) is np.int64
+    assert exact_type(1 << 53) is np.int64
 
 
 def test_rates_and_ties() -> None:
