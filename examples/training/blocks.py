@@ -1,4 +1,4 @@
-"""The residual blocks: two 3x3 convolutions and a shortcut, which is the identity throughout.
+"""The residual blocks: two 3x3 convolutions and a shortcut, the identity or a 1x1 convolution with BN.
 
 A signal is what goes from block to block: spikes (or counts) [T, N, C, H, W] and, for MS-ResNet
 only, the membrane stream that those spikes were fired from.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from refmodel.network import Neuron
 
@@ -32,13 +33,34 @@ class Stem(SpikingLayer):
         return Signal(fire(currents, self.neuron), currents)
 
 
-class Block(nn.Module):
-    """Two convolutions C3 with BN; subclasses say what becomes of the shortcut S, the block's input."""
+class Pool(nn.Module):
+    """Maximum of each 2x2 pixels' spikes."""
 
-    def __init__(self, channels: int, neuron: Neuron) -> None:
+    def forward(self, x: Signal, steps: int) -> Signal:
+        spikes = F.max_pool2d(x.spikes.flatten(0, 1), 2).unflatten(0, x.spikes.shape[:2])
+        return Signal(spikes, x.stream)
+
+
+class Block(nn.Module):
+    """Two convolutions C3 with BN; subclasses say what becomes of the shortcut S, the block's input.
+
+    Where channels or the stride change, ``projection`` is the shortcut's C1 with BN.  The modules are made in
+    the order in which refmodel's builder names the layers of the family.
+    """
+
+    #: Whether the builder puts the projection in front of the branch: where it makes a membrane stream.
+    projects_first = False
+
+    def __init__(self, inputs: int, outputs: int, stride: int, neuron: Neuron) -> None:
         super().__init__()
-        self.conv1 = SpikingLayer(channels, channels, 3, 1, neuron)
-        self.conv2 = SpikingLayer(channels, channels, 3, 1, neuron)
+        projected = stride != 1 or inputs != outputs
+        self.projection: SpikingLayer | None = None
+        if projected and self.projects_first:
+            self.projection = SpikingLayer(inputs, outputs, 1, 0, neuron, stride=stride)
+        self.conv1 = SpikingLayer(inputs, outputs, 3, 1, neuron, stride=stride)
+        if projected and not self.projects_first:
+            self.projection = SpikingLayer(inputs, outputs, 1, 0, neuron, stride=stride)
+        self.conv2 = SpikingLayer(outputs, outputs, 3, 1, neuron)
         self.neuron = neuron
 
     def branch(self, x: Signal, steps: int) -> Tensor:
@@ -52,13 +74,19 @@ class Block(nn.Module):
 class PlainBlock(Block):
     """O = SN(BN(C3(SN(BN(C3 S))))): no shortcut."""
 
+    def __init__(self, inputs: int, outputs: int, stride: int, neuron: Neuron) -> None:
+        super().__init__(inputs, outputs, stride, neuron)
+        self.projection = None
+
     def forward(self, x: Signal, steps: int) -> Signal:
         currents = self.branch(x, steps)
         return Signal(fire(currents, self.neuron), currents)
 
 
 class SpikingBlock(Block):
-    """Spiking ResNet: O = SN(BN(C3(SN(BN(C3 S)))) + S), the shortcut a current of 1 a spike."""
+    """Spiking ResNet: O = SN(BN(C3(SN(BN(C3 S)))) + sc(S)): a current of 1 a spike, or BN(C1 S)."""
+
+    projects_first = True
 
     @property
     def current(self) -> float:
@@ -66,20 +94,25 @@ class SpikingBlock(Block):
         return 1.0 if self.conv2.bits is None else MARGIN
 
     def forward(self, x: Signal, steps: int) -> Signal:
-        currents = self.branch(x, steps) + self.current * x.spikes
+        shortcut = self.current * x.spikes if self.projection is None else self.projection.currents(x.spikes, steps)
+        currents = self.branch(x, steps) + shortcut
         return Signal(fire(currents, self.neuron), currents)
 
 
 class SewBlock(Block):
-    """O = g(A, S), A = SN(BN(C3(SN(BN(C3 S))))) (SEW paper, table 1); DS-ResNet is ADD with MLF units."""
+    """O = g(A, sc(S)), A = SN(BN(C3(SN(BN(C3 S))))), sc the identity or SN(BN(C1 S)) (SEW paper, table 1).
 
-    def __init__(self, channels: int, neuron: Neuron, combine: Combine) -> None:
-        super().__init__(channels, neuron)
+    DS-ResNet is ADD with MLF units.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, neuron: Neuron, combine: Combine) -> None:
+        super().__init__(inputs, outputs, stride, neuron)
         self.combine: Combine = combine
 
     def forward(self, x: Signal, steps: int) -> Signal:
         currents = self.branch(x, steps)
-        a, s = fire(currents, self.neuron), x.spikes
+        a = fire(currents, self.neuron)
+        s = x.spikes if self.projection is None else self.projection(x.spikes, steps)
         if self.combine == "add":
             return Signal(a + s, currents)
         if self.combine == "and":
@@ -88,8 +121,18 @@ class SewBlock(Block):
 
 
 class MsBlock(Block):
-    """MS-ResNet: y = BN(C3(SN(BN(C3(SN x))))) + x on the membrane stream; its spikes are SN y."""
+    """MS-ResNet: y = BN(C3(SN(BN(C3(SN x))))) + sc(x) on the membrane stream, sc the identity or BN(C1 x).
+
+    Its spikes are SN y.
+    """
+
+    projects_first = True
 
     def forward(self, x: Signal, steps: int) -> Signal:
-        stream = self.branch(x, steps) + x.stream
+        shortcut = x.stream if self.projection is None else self.projection.currents(x.stream, steps)
+        stream = self.branch(x, steps) + shortcut
         return Signal(fire(stream, self.neuron), stream)
+
+
+#: What a network's body is made of.
+Part = Stem | Pool | Block

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,14 +13,10 @@ from refmodel.builder import NetworkBuilder
 from refmodel.errors import NetworkError
 from refmodel.network import ConvLayer, InputSpec, Network, ReadoutLayer
 
-from .blocks import Block, MsBlock, PlainBlock, SewBlock, SpikingBlock
-from .digits import MAX_PIXEL
+from .blocks import Block, MsBlock, PlainBlock, Pool, SewBlock, SpikingBlock
 from .layers import SpikingLayer
 from .networks import SpikingNetwork
 from .rounding import quantised_readout
-
-#: Pixels 0..16: five bits, each unit worth 1/16.
-INPUT = InputSpec(shape=(1, 8, 8), bits=5, static=True, scale=1.0 / MAX_PIXEL)
 
 
 def _array(values: Tensor) -> NDArray[np.float64]:
@@ -30,17 +28,19 @@ def _weights(layer: SpikingLayer) -> tuple[NDArray[np.float64], NDArray[np.float
     return _array(weight), _array(bias)
 
 
-def to_network(model: SpikingNetwork, name: str, family: str, meta: dict[str, object]) -> Network:
+def to_network(model: SpikingNetwork, spec: InputSpec, name: str, family: str, meta: dict[str, object]) -> Network:
     """The model as a Network; folds the model's BN. Fine-tuned weights are written as their integers' grid."""
     layers = model.spiking_layers()
     for layer in layers:
         layer.fold()
-    builder = NetworkBuilder(name, model.steps, INPUT, neuron=layers[0].neuron, family=family, meta=meta)
+    builder = NetworkBuilder(name, model.steps, spec, neuron=layers[0].neuron, family=family, meta=meta)
     streams = any(isinstance(part, MsBlock) for part in model.body)
     x = "input"
     for part in model.body:
         if isinstance(part, Block):
             x = _add_block(builder, x, part)
+        elif isinstance(part, Pool):
+            x = builder.maxpool(x, 2)
         else:
             assert isinstance(part, SpikingLayer)
             padding = part.conv.padding
@@ -55,14 +55,19 @@ def to_network(model: SpikingNetwork, name: str, family: str, meta: dict[str, ob
 
 def _add_block(builder: NetworkBuilder, x: str, block: Block) -> str:
     weights = (*_weights(block.conv1), *_weights(block.conv2))
+    stride = block.conv1.conv.stride
+    assert isinstance(stride, tuple)
+    shape: dict[str, Any] = {"stride": (stride[0], stride[1])}
+    if isinstance(block, PlainBlock):
+        return builder.plain_block(x, *weights, **shape)
+    shape["projection"] = None if block.projection is None else _weights(block.projection)
     if isinstance(block, SewBlock):
-        return builder.sew_block(x, *weights, combine=block.combine)
+        return builder.sew_block(x, *weights, combine=block.combine, **shape)
     if isinstance(block, SpikingBlock):
-        return builder.spiking_resnet_block(x, *weights, current=block.current)
-    if isinstance(block, MsBlock):
-        return builder.ms_block(x, *weights)
-    assert isinstance(block, PlainBlock)
-    return builder.plain_block(x, *weights)
+        current = block.current if block.projection is None else 1.0
+        return builder.spiking_resnet_block(x, *weights, current=current, **shape)
+    assert isinstance(block, MsBlock)
+    return builder.ms_block(x, *weights, **shape)
 
 
 def from_network(network: Network, model: SpikingNetwork) -> None:

@@ -18,14 +18,21 @@ from .rounding import quantised, shared_unit
 class SpikingLayer(nn.Module):
     """SN(BN(conv(x))), or with BN folded SN(conv(x) + bias), the weights optionally quantised.
 
-    ``input_scale`` is what one integer of the input is worth: 1 for spikes, 1/16 for the pixels.
+    ``input_scale`` is what one integer of the input is worth: 1 for spikes, 1/16 for the digits' pixels.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, padding: int, neuron: Neuron, input_scale: float = 1.0
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        padding: int,
+        neuron: Neuron,
+        input_scale: float = 1.0,
+        stride: int = 1,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, bias=False)
         self.norm: nn.BatchNorm2d | None = nn.BatchNorm2d(outputs)
         self.neuron = neuron
         self.input_scale = input_scale
@@ -68,7 +75,7 @@ class SpikingLayer(nn.Module):
             flat = self.norm(self.conv(flat))
         else:
             weight, bias = self.synapses()
-            flat = F.conv2d(flat, weight, bias, padding=self.conv.padding)  # pyright: ignore[reportArgumentType]
+            flat = F.conv2d(flat, weight, bias, self.conv.stride, self.conv.padding)  # pyright: ignore[reportArgumentType]
         currents = flat.unflatten(0, (given, batch))
         return currents if given == steps else currents.expand(steps, -1, -1, -1, -1)
 

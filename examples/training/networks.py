@@ -9,7 +9,9 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import Block, MsBlock, PlainBlock, SewBlock, Signal, SpikingBlock, Stem
+from refmodel.errors import NetworkError
+
+from .blocks import Block, MsBlock, Part, PlainBlock, Pool, SewBlock, Signal, SpikingBlock, Stem
 from .layers import SpikingLayer
 from .neurons import NEURONS
 from .rounding import quantised_readout
@@ -41,7 +43,7 @@ class SpikingNetwork(nn.Module):
     Input [N, C, H, W], the same image at each step; output [N, classes].
     """
 
-    def __init__(self, body: list[Stem | Block], features: int, classes: int, steps: int) -> None:
+    def __init__(self, body: list[Part], features: int, classes: int, steps: int) -> None:
         super().__init__()
         self.body = nn.ModuleList(body)
         self.readout = nn.Linear(features, classes)
@@ -60,7 +62,13 @@ class SpikingNetwork(nn.Module):
     def quantise(self, bits: int) -> None:
         """Fold BN for good and train on with weights of ``bits`` bits (straight-through estimator)."""
         self.bits = bits
-        streaming = [part.conv2 for part in self.body if isinstance(part, MsBlock)]
+        blocks = [part for part in self.body if isinstance(part, MsBlock)]
+        if any(block.projection is not None for block in blocks):
+            raise NetworkError("MS-ResNet with projections cannot be fine-tuned; train one stage, or another family")
+        for block in (part for part in self.body if isinstance(part, SpikingBlock)):
+            if block.projection is not None:
+                block.projection.sharers = block.conv2.sharers = (block.projection, block.conv2)
+        streaming = [block.conv2 for block in blocks]
         if streaming:
             stem = self.spiking_layers()[0]
             for layer in (stem, *streaming):
@@ -74,17 +82,29 @@ class SpikingNetwork(nn.Module):
         return [module for module in self.modules() if isinstance(module, SpikingLayer)]
 
 
-def residual_network(
-    *, family: str, blocks: int, channels: int, steps: int, classes: int, input_scale: float,
-    neuron: str | None = None, norm: bool = True,
-) -> SpikingNetwork:  # fmt: skip
-    """Stem conv3x3 on one input plane, ``blocks`` blocks, GAP, FC; stride 1 throughout.
+#: Channels and number of blocks of each stage.
+Stages = tuple[tuple[int, int], ...]
 
-    ``norm`` False leaves every BN out, which shows what it is good for.
+
+def residual_network(
+    *, family: str, stages: Stages, inputs: int, steps: int, classes: int, input_scale: float,
+    neuron: str | None = None, norm: bool = True, pool: bool = False,
+) -> SpikingNetwork:  # fmt: skip
+    """Stem conv3x3 on ``inputs`` planes, blocks, GAP, FC; each stage after the first begins with stride 2.
+
+    ``norm`` False leaves every BN out, which shows what it is good for.  ``pool``: the stem's spikes go through a
+    maximum pool of 2x2 first.
     """
     unit = NEURONS[neuron or FAMILIES[family].neuron]
-    body: list[Stem | Block] = [Stem(1, channels, 3, 1, unit, input_scale)]
-    body += [FAMILIES[family].block(channels, unit) for _ in range(blocks)]
+    channels = stages[0][0]
+    body: list[Part] = [Stem(inputs, channels, 3, 1, unit, input_scale)]
+    if pool:
+        body.append(Pool())
+    for stage, (outputs, blocks) in enumerate(stages):
+        for block in range(blocks):
+            stride = 2 if stage > 0 and block == 0 else 1
+            body.append(FAMILIES[family].block(channels, outputs, stride, unit))
+            channels = outputs
     model = SpikingNetwork(body, channels, classes, steps)
     for layer in [] if norm else model.spiking_layers():
         layer.drop_norm()
@@ -95,6 +115,6 @@ def dense_network(
     *, size: int, width: int, layers: int, steps: int, classes: int, input_scale: float, neuron: str = "if"
 ) -> SpikingNetwork:
     """``layers`` dense layers of ``width`` neurons on a ``size`` x ``size`` image."""
-    body: list[Stem | Block] = [Stem(1, width, size, 0, NEURONS[neuron], input_scale)]
+    body: list[Part] = [Stem(1, width, size, 0, NEURONS[neuron], input_scale)]
     body += [Stem(width, width, 1, 0, NEURONS[neuron]) for _ in range(layers - 1)]
     return SpikingNetwork(body, width, classes, steps)

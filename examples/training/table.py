@@ -18,6 +18,7 @@ import numpy as np
 from refmodel import bundled, floatmodel, golden, quantize
 from refmodel.datasets import load_data
 from refmodel.network import ConvLayer
+from refmodel.preparation import prepare
 
 TABLE = Path(__file__).parents[2] / "refmodel" / "networks" / bundled.TABLE
 #: The printed table's first lines.
@@ -29,6 +30,7 @@ def measure(name: str, bits: int | None = None) -> dict[str, Any]:
     """Percent right of a bundled network: float, and integer at ``bits`` (None: what its meta recommends)."""
     network = bundled.load_network(name)
     x, y = load_data(str(network.meta["data"]))
+    x = prepare(network.input, x)
     weight_bits = bits or int(str(network.meta.get("weight_bits", 8)))
     floats = floatmodel.run(network, x).predictions
     whole = golden.run(quantize.quantize(network, weight_bits=weight_bits), x).predictions
