@@ -73,10 +73,10 @@ def _optional(item: Codec) -> Codec:
 
 
 def _array(kind: type) -> Codec:
-    """Floats as float64; integers in the smallest type that holds them, int64 again when loaded."""
+    """Both in the smallest type that holds them exactly; float64 and int64 again when loaded."""
 
     def encode(value: Any, arrays: Arrays, path: str) -> Any:
-        stored = "<f8"
+        stored = "<f4" if kind is np.float64 and _is_single(value) else "<f8"
         if kind is np.int64:
             low, high = int(value.min()), int(value.max())
             stored = next(t for t in ("|i1", "<i2", "<i4", "<i8") if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
@@ -94,6 +94,12 @@ def _array(kind: type) -> Codec:
         return array.astype(kind)
 
     return Codec(encode, decode)
+
+
+def _is_single(value: NDArray[Any]) -> bool:
+    """Whether float32 holds every number as it is."""
+    with np.errstate(over="ignore", under="ignore"):
+        return bool((value.astype(np.float32) == value).all())
 
 
 def _record(kind: Callable[..., Any], name: str, later: dict[str, Codec] | None = None, /, **fields: Codec) -> Codec:
@@ -148,7 +154,7 @@ def _union(**kinds: Codec) -> Codec:
 _PAIR = _tuple(_INTEGER, 2)
 _FLOATS, _INTEGERS = _array(np.float64), _array(np.int64)
 _INPUT = {"shape": _tuple(_INTEGER, 3), "bits": _INTEGER, "static": _FLAG, "scale": _NUMBER}
-_LATER_INPUT = {"signed": _FLAG}
+_LATER_INPUT = {"signed": _FLAG, "fold": _INTEGER, "drop_bits": _INTEGER}
 _NETWORK = {"name": _TEXT, "steps": _INTEGER, "family": _TEXT, "meta": _META}
 _NEURON = _record(
     Neuron, "neuron", {"levels": _tuple(_NUMBER)},

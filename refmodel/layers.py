@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import NetworkError
-from .quantized import MAX_LEVELS, Combine, TensorInfo, bits_range
+from .quantized import MAX_LEVELS, Combine, TensorInfo, bits_range, preparation_problem
 
 if TYPE_CHECKING:
     from .attention import Attention
@@ -30,6 +30,10 @@ class InputSpec:
 
     The integers are unsigned, or two's complement if ``signed``.  ``static`` inputs are the same at
     each of the T steps; others come as ``[T, C, H, W]``.
+
+    ``fold``, ``drop_bits``: how :mod:`refmodel.preparation` makes them from stored data: blocks of ``fold`` x
+    ``fold`` pixels become channels, and the lowest ``drop_bits`` bits are dropped.  ``shape`` and ``bits`` are
+    those after it.
     """
 
     shape: tuple[int, int, int]
@@ -37,6 +41,8 @@ class InputSpec:
     static: bool = True
     scale: float = 1.0
     signed: bool = False
+    fold: int = 1
+    drop_bits: int = 0
 
     def __post_init__(self) -> None:
         shape = tuple(int(size) for size in self.shape)
@@ -48,6 +54,9 @@ class InputSpec:
             raise NetworkError("input: a signed input has 2 to 16 bits, not 1; use signed=False or more bits")
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise NetworkError(f"input: scale must be a positive number, not {self.scale!r}")
+        problem = preparation_problem(shape, self.bits, self.fold, self.drop_bits)
+        if problem:
+            raise NetworkError(f"input: {problem}")
         object.__setattr__(self, "shape", shape)
 
     @property

@@ -24,6 +24,7 @@ from .quantized import (
     TensorInfo,
     bits_range,
     made_tensor,
+    preparation_problem,
 )
 
 #: Options (besides name, source and the window) that a kind may use; the others keep their defaults.
@@ -97,6 +98,8 @@ def validate(net: QuantizedNetwork) -> dict[str, TensorInfo]:
     shape = net.input.shape
     _demand(len(shape) == 3 and min(shape) >= 1, f"{where}: input shape must be (C, H, W), not {shape}")
     _demand(1 <= net.input.bits <= 16, f"{where}: input bits must be 1 to 16, not {net.input.bits}")
+    problem = preparation_problem(shape, net.input.bits, net.input.fold, net.input.drop_bits)
+    _demand(problem is None, f"{where}: input {problem}")
     kinds = [layer.kind for layer in net.layers]
     _demand(bool(kinds) and kinds[-1] == "readout", f"{where}: the last layer must be a readout; add one")
     low, high = bits_range(net.input.bits, net.input.signed)

@@ -41,7 +41,7 @@ _HEADER = "header"
 _DIGEST_BYTES = 64
 _MAGIC = b"\x93NUMPY\x01\x00"
 _NPY = re.compile(rb"\{'descr': '([<|][fiu][1248])', 'fortran_order': False, 'shape': \(([0-9, ]*)\), \} *\n")
-_DTYPES = ("<f8", "|i1", "<i2", "<i4", "<i8", "|u1")
+_DTYPES = ("<f4", "<f8", "|i1", "<i2", "<i4", "<i8", "|u1")
 _DAMAGE = (
     zipfile.BadZipFile, OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
     NotImplementedError, RuntimeError, EOFError, MemoryError, struct.error, NetworkError,

@@ -32,7 +32,7 @@ def outline(net: Network, weight_bits: int = 8) -> QuantizedNetwork:
     return QuantizedNetwork(
         name=net.name,
         steps=net.steps,
-        input=QuantizedInput(spec.shape, spec.bits, spec.static, spec.scale, spec.signed),
+        input=QuantizedInput(**vars(spec)),
         layers=tuple(_layer(layer, infos[layer.source].shape) for layer in net.layers),
         weight_bits=weight_bits,
         family=net.family,

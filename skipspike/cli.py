@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import bench, console, views
+from . import bench, compare_verb, console, data_verbs, interchange_verbs, quantising_verb, views
 from .command import (
     NET_HELP,
     Bits,
@@ -152,7 +152,7 @@ def generate(
     ] = None,
     out: BuildOut = Path("generated"),
     data: Annotated[
-        str | None, typer.Option(metavar="DATA", help="Take the example input from here ('digits' or .npz).")
+        str | None, typer.Option(metavar="DATA", help="Take the example input from here, not at random.")
     ] = None,
     component: Annotated[
         str | None, typer.Option(metavar="NAME", help="Instead of a core with NET: this component alone.")
@@ -292,6 +292,10 @@ def _late(result: dict[str, Any]) -> str:
 
 
 bench.mount(app, finish)
+compare_verb.mount(app, finish)
+data_verbs.mount(app, finish)
+interchange_verbs.mount(app, finish)
+quantising_verb.mount(app, finish)
 
 
 def main() -> None:

@@ -97,7 +97,10 @@ BoardName = Annotated[str, typer.Option("--board", metavar="BOARD", help="A boar
 Data = Annotated[
     str | None,
     typer.Option(
-        "--data", metavar="DATA", help="'digits' (default), 'random' (default of zoo:), or an .npz file with x and y."
+        "--data",
+        metavar="DATA",
+        help="A data set by name (`skipspike data` lists them; by default the network's, or digits), 'random' "
+        "(default of zoo:), an .npz file with x and y, an IDX or .npy file, or IMAGES,LABELS.",
     ),
 ]
 Bits = Annotated[

@@ -179,7 +179,7 @@ def _exact(
     net: QuantizedNetwork, board: Board, data: str | Path | None, samples: int | None, progress: Progress
 ) -> dict[str, Any]:
     """Clocks on real inputs."""
-    x, _ = samples_of(net, data, samples, DEFAULT_SAMPLES)
+    x, _ = samples_of(net, data, samples, DEFAULT_SAMPLES, progress)
     result = _result(net, board) | {"samples": len(x)}
     config = board.core
     try:

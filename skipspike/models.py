@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from refmodel import bundled, floatmodel, golden, modelfile, zoo
 from refmodel.bounds import bits_needed, network_bounds
 from refmodel.config import CoreConfig
-from refmodel.datasets import load_data
+from refmodel.datasets import is_name, load_data
 from refmodel.densities import random_inputs
 from refmodel.errors import DataError, ModelFileError, NetworkError
 from refmodel.network import Network
 from refmodel.outline import outline
+from refmodel.preparation import prepare
 from refmodel.pruning import prune
 from refmodel.quantize import quantize
-from refmodel.quantized import QuantizedNetwork
+from refmodel.quantized import QuantizedNetwork, bits_range
 
 from .progress import Progress, silent
 
@@ -94,43 +95,52 @@ def chosen_bits(net: Network | QuantizedNetwork, bits: int | None) -> int:
 
 
 def data_of(net: Network | QuantizedNetwork, data: str | Path | None) -> str | Path:
-    """``data``, or what the network's ``meta`` names: ``digits``, or ``random`` for networks of the zoo."""
+    """``data``, or the data set that the network's ``meta`` names (the zoo's: ``random``), or ``digits``."""
     if data is not None:
         return data
-    return RANDOM if net.meta.get("data") == RANDOM else "digits"
+    named = net.meta.get("data")
+    return named if isinstance(named, str) and (named == RANDOM or is_name(named)) else "digits"
 
 
 def samples_of(
-    net: QuantizedNetwork, data: str | Path | None, samples: int | None, default: int | None = None
+    net: Network | QuantizedNetwork,
+    data: str | Path | None,
+    samples: int | None,
+    default: int | None = None,
+    progress: Progress = silent,
 ) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
-    """The first ``samples`` inputs and labels of a data set; DataError if they do not fit ``net``.
+    """The first ``samples`` inputs, prepared for ``net``, and labels of a data set; DataError if they do not fit.
 
     Without a number: the first ``default``, or as many as there are.  Data ``random``: inputs of
-    :func:`refmodel.densities.random_inputs`, the same every time, with the label -1, which is no class.
+    :func:`refmodel.densities.random_inputs`, the same every time, with the label -1, which is no class.  Where the
+    input is not static, ``[T, C, H, W]`` without labels are the frames of one.
     """
     data = data_of(net, data)
     if data == RANDOM:
         count = samples or default or RANDOM_SAMPLES
         x = random_inputs(net.input, net.steps, count, np.random.default_rng(0))
         return x, np.full(count, -1, np.int64)
-    x, y = load_data(data)
+    x, y = load_data(data, progress)
+    if not net.input.static and x.ndim == 4 and (y < 0).all():
+        x, y = x[None], y[:1]  # the frames of one input
     if samples is None and default is not None:
         samples = min(default, len(x))
     if samples is not None and not 1 <= samples <= len(x):
         raise DataError(f"samples must be 1 to {len(x)}, as many as data {str(data)!r} has, not {samples}")
     x, y = x[:samples], y[:samples]
-    expected = net.input.shape if net.input.static else (net.steps, *net.input.shape)
-    if x.shape[1:] != expected:
-        axes = "(C, H, W)" if net.input.static else "(T, C, H, W)"
+    try:
+        x = prepare(net.input, x, net.steps)
+    except DataError as error:
         raise DataError(
-            f"data {str(data)!r} has samples of shape {x.shape[1:]}, but network {net.name!r} takes "
-            f"{axes} = {tuple(expected)}; reshape the data, use another network or data '{RANDOM}'"
-        )
-    top = (1 << net.input.bits) - 1
-    if int(x.max()) > top:
+            f"data {str(data)!r} for network {net.name!r}: {error}; reshape the data, use another network or data "
+            f"'{RANDOM}'"
+        ) from None
+    low, high = bits_range(net.input.bits, net.input.signed)
+    if int(x.max()) > high or int(x.min()) < low:
+        dropped = f" after dropping {net.input.drop_bits}" if net.input.drop_bits else ""
         raise DataError(
-            f"data {str(data)!r} reaches {int(x.max())}, but network {net.name!r} takes 0 to {top} "
-            f"({net.input.bits} bits); scale the data"
+            f"data {str(data)!r} has values of {int(x.min())} to {int(x.max())}, but network {net.name!r} takes "
+            f"{low} to {high} ({net.input.bits} bits{dropped}); scale the data"
         )
     return x, y
 
@@ -198,7 +208,13 @@ def info(network: str | Path, *, bits: int | None = None) -> dict[str, Any]:
         "family": whole.family,
         "form": "float" if isinstance(net, Network) else "quantised",
         "steps": whole.steps,
-        "input": {"shape": list(whole.input.shape), "bits": whole.input.bits, "static": whole.input.static},
+        "input": {
+            "shape": list(whole.input.shape),
+            "bits": whole.input.bits,
+            "static": whole.input.static,
+            "fold": whole.input.fold,
+            "drop_bits": whole.input.drop_bits,
+        },
         "weight_bits": whole.weight_bits,
         "parameters": whole.parameters,
         "layers": layers,
@@ -223,7 +239,7 @@ def evaluate(
 
     net = open_network(network)
     whole = quantised(net, bits, None if board is None else get_board(board).core)
-    x, y = samples_of(whole, data, samples)
+    x, y = samples_of(whole, data, samples, progress=progress)
 
     def predict(run: Callable[[NDArray[Any]], NDArray[np.int64]], step: str) -> NDArray[np.int64]:
         parts = []

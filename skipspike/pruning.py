@@ -47,7 +47,7 @@ def prune(
     found = get_board(board)
     original = quantised(open_network(network), bits, found.core, whole=True)
     pruned, report = remove(at_zero(original, silence))
-    x, _ = samples_of(original, data, samples, DEFAULT_SAMPLES)
+    x, _ = samples_of(original, data, samples, DEFAULT_SAMPLES, progress)
     figures, results = [], []
     for net in (original, pruned):
         progress(f"clocks of {net.parameters} parameters", None)

@@ -58,7 +58,7 @@ def simulate(
 
     Parameters
     ----------
-    data: by default the digits, or random inputs for a network of the zoo.
+    data: by default what the network names, or digits; random inputs for a network of the zoo.
     samples: the first so many of ``data``; 4 by default, 1 in Amaranth's simulator.
     waves: file for the waves (.vcd, or .fst with Verilator); needs ``jobs=1``.
     seed: random start state of the core's memories and registers.
@@ -74,7 +74,7 @@ def simulate(
     found = get_board(board)
     net = quantised(open_network(network), bits, found.core)
     config = core_for(found, net)
-    x, y = samples_of(net, data, samples, DEFAULT_SAMPLES[simulator])
+    x, y = samples_of(net, data, samples, DEFAULT_SAMPLES[simulator], progress)
     compile_network(net, config)
     parts = _parts(jobs, len(x), simulator, waves)
     wave_path = None if waves is None else Path(waves)

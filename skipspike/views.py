@@ -73,11 +73,15 @@ def info(result: dict[str, Any]) -> None:
             "-" if layer["membrane_bits"] is None else f"{layer['membrane_bits']} bits",
             str(layer["parameters"]),
         )
-    shape = "x".join(map(str, result["input"]["shape"]))
+    taken = result["input"]
+    shape = "x".join(map(str, taken["shape"]))
+    made = [f"folded {taken['fold']}x{taken['fold']}"] if taken["fold"] > 1 else []
+    made += [f"{taken['drop_bits']} bits dropped"] if taken["drop_bits"] else []
     show(
         rows,
         "",
-        f"{result['name']} ({result['form']}): input {shape} of {result['input']['bits']} bits, T = {result['steps']}, "
+        f"{result['name']} ({result['form']}): input {shape} of {taken['bits']} bits"
+        f"{' (' + ', '.join(made) + ')' if made else ''}, T = {result['steps']}, "
         f"{result['weight_bits']}-bit weights, {result['parameters']} parameters",
     )
 

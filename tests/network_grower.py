@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refmodel import golden, legality
+from refmodel import golden_layers, legality
 from refmodel.attention import Attention, IntegerAttention
 from refmodel.attention_quantize import quantize_attention
 from refmodel.bounds import bits_needed, network_bounds
+from refmodel.golden_neurons import fire
+from refmodel.golden_synapses import Synapses
 from refmodel.network import Neuron
 from refmodel.quantized import (
     INPUT,
@@ -37,8 +39,15 @@ def draw_input(rng: np.random.Generator, spec: QuantizedInput, steps: int, n: in
     return values * (rng.random(shape) < rng.uniform(0.3, 0.8))
 
 
+def _spikes(layer: QuantizedLayer, inputs: NDArray[Any]) -> NDArray[Any]:
+    """How many levels of its neurons fire on X ``[T, N, C, H, W]``."""
+    fired = np.empty(inputs.shape, bool if layer.levels is None else np.uint8)
+    fire(layer, inputs, fired, np.int64)
+    return fired
+
+
 class Grower:
-    """Layers so far, their tensors and the values of these on the calibration images, [N, T, H, W, C]."""
+    """Layers so far, their tensors and the values of these on the calibration images, [T, N, C, H, W]."""
 
     def __init__(
         self,
@@ -68,7 +77,7 @@ class Grower:
         self.infos = {INPUT: TensorInfo(spec.shape, high, low)}
         images = draw_input(rng, spec, steps, 4)
         frames = np.repeat(images[:, None], steps, axis=1) if spec.static else images
-        self.values: dict[str, NDArray[Any]] = {INPUT: np.moveaxis(frames, 2, -1)}
+        self.values: dict[str, NDArray[Any]] = {INPUT: frames.swapaxes(0, 1)}
 
     @property
     def last(self) -> str:
@@ -96,7 +105,7 @@ class Grower:
         source = self._source()
         if self.streams and self.rng.random() < 0.75:
             stream = str(self.rng.choice(list(self.streams)))
-            _, _, height, width, channels = self.streams[stream].shape
+            _, _, channels, height, width = self.streams[stream].shape
             shaping = self._shaping(source, channels, (height, width))
             if shaping is None:
                 return False
@@ -112,7 +121,7 @@ class Grower:
         """A stream as a tensor, its 1x1 convolution without neurons, and a layer that adds that stream."""
         if not self.streams:
             self.stream_layer()
-        fitting = [name for name in self.streams if self.streams[name].shape[-1] <= self.max_fan_in]
+        fitting = [name for name in self.streams if self.streams[name].shape[2] <= self.max_fan_in]
         if not fitting:
             return False
         kept = str(self.rng.choice(fitting))
@@ -121,7 +130,7 @@ class Grower:
         bits = max(2, bits_needed(limits.input_low, limits.input_high))
         shift = max(0, bits - self.stream_bits)
         layer = QuantizedLayer(f"l{len(self.layers)}", "stream", kept, None, (1, 1), bits=bits - shift, shift=shift)
-        tensor = self._append(layer, golden._stream_tensor(layer, self.streams[kept]))
+        tensor = self._append(layer, golden_layers.stream_tensor(layer, self.streams[kept]))
         stride = int(self.rng.integers(1, 3))
         outputs = int(self.rng.choice(self.channels))
         source = self.last if self.last != tensor else kept
@@ -231,7 +240,7 @@ class Grower:
         )  # fmt: skip
         if kind == "sumpool" and self.infos[source].max_value * size * size > 30:
             return False
-        self._append(layer, golden._pool(layer, self.values[source], np.int64))
+        self._append(layer, golden_layers.pool(layer, self.values[source], np.int64))
         return True
 
     def readout(self, classes: int, full: bool) -> None:
@@ -279,9 +288,11 @@ class Grower:
         )  # fmt: skip
         layer = dataclasses.replace(layer, stream=stream, keeps_stream=keeps)
         layer = dataclasses.replace(layer, **self._extras(layer, use_current))
-        total = golden._accumulate(layer, self.values[source], legality.reach_of(info)).astype(np.int64)
-        spread = np.maximum(1.0, total.std(axis=(0, 1, 2, 3)))
-        lift = np.maximum(0.0, 0.3 * spread - total.mean(axis=(0, 1, 2, 3))) + rng.uniform(-0.1, 0.3, outputs) * spread
+        values = self.values[source]
+        synapses = Synapses(layer, info.shape, values.shape[1], legality.sum_bound(layer, legality.reach_of(info)))
+        total = golden_layers.stacked(map(synapses, values), np.int64)
+        spread = np.maximum(1.0, total.std(axis=(0, 1, 3, 4)))
+        lift = np.maximum(0.0, 0.3 * spread - total.mean(axis=(0, 1, 3, 4))) + rng.uniform(-0.1, 0.3, outputs) * spread
         limit = 1 << (self.acc_width - 3)
         if rng.random() < 0.9 or (lift > 0.3 * spread).any():
             layer = dataclasses.replace(layer, bias=np.clip(np.ceil(lift).astype(np.int64), -limit, limit))
@@ -289,14 +300,18 @@ class Grower:
             current = np.round(spread * rng.uniform(-0.5, 2.0, outputs)).astype(np.int64)
             layer = dataclasses.replace(layer, current=np.clip(current, -limit, limit))
         gate = self.values[shortcut] if shortcut else None
-        inputs = golden._inputs(layer, total, gate, self.streams[stream] if stream else None, np.int64)
+        bound = legality.sum_bound(layer, legality.reach_of(info)) + legality.magnitude(layer.bias)
+        synapses = Synapses(layer, info.shape, values.shape[1], bound)
+        added = self.streams[stream] if stream else None
+        x = golden_layers.inputs(layer, synapses, values, gate, added, self.steps, np.int64)
+        inputs = golden_layers.stacked(x, np.int64)
         if keeps:
             self.streams[layer.name] = inputs
         if not spiking:
             plain = {"threshold": None, "leak_factor": None, "levels": None, "attention": None}
             bare = dataclasses.replace(layer, **plain, leak_shifts=(), reset="hard", stateless=False, rectify=False)
             self.layers.append(bare)
-            _, _, height, width, channels = inputs.shape
+            _, _, channels, height, width = inputs.shape
             self.infos[layer.name] = TensorInfo((channels, height, width), 0)
             return layer.name
         if "attention" in self.extras and not keeps and rng.random() < 0.3:
@@ -304,7 +319,7 @@ class Grower:
             limits = network_bounds(so_far)[layer.name]
             low, high = int(limits.input_low.min()), int(limits.input_high.max())
             layer = dataclasses.replace(layer, attention=self._attention(inputs, low, high))
-        inputs = golden._gated(layer, inputs, self.steps)
+        inputs = golden_layers.gated(layer, inputs, self.steps)
         targets = rng.uniform(*self.rates, outputs)
         # bisection per channel: rate falls as the threshold rises
         low = np.ones(outputs, np.int64)
@@ -312,20 +327,18 @@ class Grower:
         for _ in range(self.membrane_width):
             middle = (low + high) // 2
             trial = dataclasses.replace(layer, threshold=middle, levels=None)
-            spikes, _ = golden._neurons(trial, inputs, self.steps, False)
-            fires = spikes.mean(axis=(0, 1, 2, 3)) >= targets
+            fires = _spikes(trial, inputs).mean(axis=(0, 1, 3, 4)) >= targets
             low, high = np.where(fires, middle, low), np.where(fires, high, middle)
         layer = dataclasses.replace(layer, threshold=low)
         if layer.levels is not None:
             above = np.arange(1, len(layer.levels) + 1)[:, None] * np.maximum(1, low // 2)
             layer = dataclasses.replace(layer, levels=low + above)
-        spikes, _ = golden._neurons(layer, inputs, self.steps, False)
-        return self._append(layer, golden._combine(layer, spikes, gate, np.int64))
+        return self._append(layer, golden_layers.combine(layer, _spikes(layer, inputs), gate, np.int64))
 
     def _attention(self, inputs: NDArray[Any], low: int, high: int) -> IntegerAttention:
-        """A random attention for X ``[N, T or 1, H, W, C]`` of ``low`` to ``high``, whose gates differ."""
+        """A random attention for X ``[T or 1, N, C, H, W]`` of ``low`` to ``high``, whose gates differ."""
         rng = self.rng
-        _, _, height, width, channels = inputs.shape
+        _, _, channels, height, width = inputs.shape
         axis = "time" if rng.integers(2) else "channel"
         size, count = (
             (self.steps, channels * height * width) if axis == "time" else (channels, self.steps * height * width)
@@ -346,9 +359,9 @@ class Grower:
         layer = QuantizedLayer(
             f"l{len(self.layers)}", "window", source, None, (1, 1), threshold=np.ones(channels, np.int64)
         )
-        total = golden._pool(layer, self.values[source], np.int64)
+        total = golden_layers.pool(layer, self.values[source], np.int64)
         layer = dataclasses.replace(layer, attention=self._attention(total, 0, 1))
-        self._append(layer, (golden._gated(layer, total, self.steps) >= 1).astype(np.int64))
+        self._append(layer, (golden_layers.gated(layer, total, self.steps) >= 1).astype(np.int64))
         return True
 
     def _extras(self, layer: QuantizedLayer, use_current: bool) -> dict[str, Any]:

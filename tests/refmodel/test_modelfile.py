@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refmodel import modelfile
+from refmodel.builder import NetworkBuilder
 from refmodel.errors import ModelFileError, NetworkError
-from refmodel.network import Network
+from refmodel.network import ConvLayer, InputSpec, Network, ReadoutLayer
 from refmodel.quantize import quantize
 from refmodel.quantized import QuantizedNetwork
 from tests.attention_networks import syna_network
@@ -67,6 +68,26 @@ def same(left: object, right: object) -> bool:
             same(getattr(left, entry.name), getattr(right, entry.name)) for entry in dataclasses.fields(left)
         )
     return left == right
+
+
+def test_floats_take_four_bytes_where_that_loses_nothing() -> None:
+    """Weights of a framework's float32 take half the room, and come back as they were."""
+    builder = NetworkBuilder("net", 2, InputSpec((1, 4, 4), 2))
+    single = np.random.default_rng(0).normal(size=(3, 1, 3, 3)).astype(np.float32).astype(np.float64)
+    x = builder.conv("input", single, np.array([1.0, -0.0, float(np.float32(3e38))]), name="a")
+    readout = np.array([[1.0, 0.5, 1e300], [0.1, 1e-45, 2.0]])
+    builder.readout(x, readout, name="out")
+    data = modelfile.dumps(builder.build())
+    with np.load(io.BytesIO(data)) as members:
+        kinds = {name: members[name].dtype.str for name in members if name != "header"}
+    assert sorted(kinds.values()) == ["<f4", "<f4", "<f8"]
+    loaded = modelfile.loads(data)
+    assert isinstance(loaded, Network)
+    first, out = loaded.layers
+    assert isinstance(first, ConvLayer) and isinstance(out, ReadoutLayer) and first.bias is not None
+    assert first.weight.dtype == out.weight.dtype == np.float64
+    assert first.weight.tobytes() == single.tobytes() and out.weight.tobytes() == readout.tobytes()
+    assert first.bias.tobytes() == np.array([1.0, -0.0, float(np.float32(3e38))]).tobytes()
 
 
 @settings(max_examples=40, deadline=None)
