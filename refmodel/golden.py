@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -95,20 +96,20 @@ def run(net: QuantizedNetwork, x: Array, *, keep: bool = False, threads: int | N
     results = np.concatenate([part.results for part in parts])
     weights = np.array([len(part.results) for part in parts]) / max(1, len(x))
 
-    def joined(kind: str) -> dict[str, Any]:
-        return {name: np.concatenate([getattr(part, kind)[name] for part in parts]) for name in getattr(parts[0], kind)}
+    def by_layer(kind: str, join: Callable[[list[Any]], Any]) -> dict[str, Any]:
+        return {name: join([getattr(part, kind)[name] for part in parts]) for name in getattr(parts[0], kind)}
 
-    def mean(kind: str) -> dict[str, float]:
-        return {name: float(weights @ [getattr(part, kind)[name] for part in parts]) for name in getattr(parts[0], kind)}
+    def mean(rates: list[float]) -> float:
+        return float(weights @ rates)
 
     return GoldenResult(
         results=results,
         predictions=np.argmax(results, axis=1).astype(np.int64),
-        tensors=joined("tensors"),
-        membranes=joined("membranes"),
-        streams=joined("streams"),
-        fired=mean("fired"),
-        active=mean("active"),
+        tensors=by_layer("tensors", np.concatenate),
+        membranes=by_layer("membranes", np.concatenate),
+        streams=by_layer("streams", np.concatenate),
+        fired=by_layer("fired", mean),
+        active=by_layer("active", mean),
     )
 
 

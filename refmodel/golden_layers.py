@@ -110,9 +110,7 @@ def pool(layer: QuantizedLayer, source: Array, kind: type) -> Array:
     return np.ascontiguousarray(values)
 
 
-def readout(
-    synapses: Synapses, bias: IntArray, source: Array, steps: int, keep: bool
-) -> tuple[IntArray, Array | None]:
+def readout(synapses: Synapses, bias: IntArray, source: Array, steps: int, keep: bool) -> tuple[IntArray, Array | None]:
     """Sums ``[N, classes]`` and, when kept, the running total ``[T, N, classes, OH, OW]``.
 
     ``synapses`` are without bias, since that counts once; they take the source's sum over T.

@@ -43,6 +43,8 @@ def fire(layer: QuantizedLayer, inputs: Iterable[Array], fired: Array, kind: typ
                 fired[t] = ~quiet if level == 0 else fired[t] + ~quiet
             else:
                 np.logical_not(quiet, out=fired[t])
+            if t == len(fired) - 1:
+                continue  # nobody reads the membrane after the last step
             if layer.reset == "hard":
                 factor[...] = quiet  # NumPy multiplies numbers of one type much faster
                 membrane *= factor

@@ -102,9 +102,7 @@ class Walker:
     def _conv(self, layer: QuantizedLayer) -> None:
         kind = exact_type(self._bounds.membranes[layer.name])
         source, stream = self._tensors[layer.source], self._streams[layer.stream] if layer.stream else None
-        x = inputs(
-            layer, self._synapses[layer.name], source, self._shortcut(layer), stream, self._net.steps, kind
-        )
+        x = inputs(layer, self._synapses[layer.name], source, self._shortcut(layer), stream, self._net.steps, kind)
         if not (layer.keeps_stream or layer.attention):
             self._neurons(layer, x)
             return

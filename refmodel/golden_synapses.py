@@ -78,15 +78,17 @@ class Synapses:
         """Memory for :meth:`_kernel_rows`; what it never writes stays 0, and 1 for the bias."""
         layer = self._layer
         assert layer.weight is not None
-        n, (channels, height, _) = self._images, self._shape
-        (kh, kw), (sh, _), (ph, _) = layer.kernel, layer.stride, layer.padding
+        n, (channels, height, width) = self._images, self._shape
+        (kh, kw), (sh, _), (ph, pw) = layer.kernel, layer.stride, layer.padding
         middle = kh // 2
         taps = [layer.weight[:, :, ky].transpose(0, 2, 1) for ky in range(kh)]
         self._taps = [self._rows(tap, ky == middle) for ky, tap in enumerate(taps)]
-        self._gathered = np.zeros(
-            (n, kw * channels + 1, sh, -(-(height + 2 * ph) // sh), self._out_w), self._kind
-        )
+        self._gathered = np.zeros((n, kw * channels + 1, sh, -(-(height + 2 * ph) // sh), self._out_w), self._kind)
         self._gathered[:, -1] = 1
+        # for each kernel column the source's columns that it moves to a place between 0 and W
+        self._inside = np.zeros((kw, channels, height, width), np.uint8)
+        for kx in range(kw):
+            self._inside[kx, ..., max(0, kx - pw) : max(0, width + min(0, kx - pw))] = 1
         self._sums, self._part = (
             np.empty((n, len(layer.weight), self._out_h * self._out_w), self._kind) for _ in range(2)
         )
@@ -107,14 +109,11 @@ class Synapses:
                 self._gathered[:n, kx * channels : (kx + 1) * channels, phase, start : start + rows.shape[2]]
                 for kx in range(kw)
             ]
-            if sh == sw == 1 and self._out_w == width:
-                places[pw][...] = rows
-                for kx in range(kw):
-                    if kx != pw:
-                        _shift(places[pw], kx - pw, places[kx])
-            else:
-                for kx in range(kw):
-                    _pick(rows, kx - pw, sw, places[kx])
+            for kx, place in enumerate(places):
+                if sh == sw == 1 and self._out_w == width:
+                    _shift(rows, kx - pw, place, self._inside[kx])
+                else:
+                    _pick(rows, kx - pw, sw, place)
         pixels = self._out_h * self._out_w
         sums, part = self._sums[:n], self._part[:n]
         operands = self._gathered[:n].reshape(n, kw * channels + 1, sh, -1)
@@ -127,17 +126,21 @@ class Synapses:
         return sums.reshape(n, len(self._taps[0]), self._out_h, self._out_w)
 
 
-def _shift(rows: Array, by: int, place: Array) -> None:
-    """place[..., x] = rows[..., x + by], 0 outside: whole planes at once, then the columns that wrapped around."""
+def _shift(rows: Array, by: int, place: Array, inside: Array) -> None:
+    """place[..., x] = rows[..., x + by], 0 outside: whole planes at once, without the columns that would wrap around.
+
+    ``inside`` ``[C, H, W]`` is 1 where a source pixel has a place, else 0.
+    """
+    if by == 0:
+        place[...] = rows
+        return
     n, channels, height, width = rows.shape
-    flat = rows.reshape(n, channels, height * width)
+    flat = (rows * inside).reshape(n, channels, height * width)
     target = place.reshape(n, channels, height * width)
     if by > 0:
         target[..., :-by] = flat[..., by:]
-        place[..., -by:] = 0
     else:
         target[..., -by:] = flat[..., :by]
-        place[..., :-by] = 0
 
 
 def _pick(rows: Array, by: int, stride: int, place: Array) -> None:

@@ -141,7 +141,8 @@ def fit_scales(
 def unlimited_scales(drives: Sequence[Drive], options: ScaleOptions, uniform: bool = False) -> FloatArray:
     """The largest scale that any drive's weights need; without any weights, one that resolves bias and threshold.
 
-    With ``clip`` that of :func:`clipped_scales`.  uniform: the largest that any channel with weights needs, for all of them.
+    With ``clip`` that of :func:`clipped_scales`.  uniform: the largest that any channel with weights needs, for all of
+    them.
     """
     if options.scale == "unit":
         return np.ones(len(drives[0].rows))

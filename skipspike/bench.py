@@ -1,4 +1,4 @@
-"""The verb ``bench``: what the gateware's components take, measured with the FPGA tools."""
+"""The verb ``bench``: what the gateware's components take, measured with the FPGA tools; how fast the software is."""
 
 from __future__ import annotations
 
@@ -110,12 +110,13 @@ def _view(result: dict[str, Any]) -> None:
 def mount(app: typer.Typer, finish: Callable[..., None]) -> None:
     """Adds ``bench`` to the command line; ``finish`` does a verb's work and prints its result."""
     group = typer.Typer(
-        name="bench", help="Measure the gateware with the FPGA tools.", no_args_is_help=True, rich_markup_mode=None
-    )
+        name="bench", help="Measure the gateware with the FPGA tools, or the software.", no_args_is_help=True,
+        rich_markup_mode=None,
+    )  # fmt: skip
 
     @group.callback()
     def _bench() -> None:
-        """Measure the gateware with the FPGA tools."""
+        """Measure the gateware with the FPGA tools, or the software."""
 
     @group.command("components")
     def _components(
@@ -149,6 +150,43 @@ def mount(app: typer.Typer, finish: Callable[..., None]) -> None:
             _view,
             as_json,
             lambda result: f"{result['failed']} syntheses failed" if result["failed"] else None,
+        )
+
+    @group.command("software")
+    def _software(
+        networks: Annotated[
+            list[str] | None, typer.Argument(metavar="[NET]...", help="By default the bundled MNIST networks.")
+        ] = None,
+        samples: Annotated[int, typer.Option(metavar="N", min=1, help="Inputs.")] = 1000,
+        rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Turns of golden model and PyTorch.")] = 5,
+        threads: Annotated[
+            int | None, typer.Option(metavar="N", min=1, help="Threads of both; by default all processors.")
+        ] = None,
+        data: Annotated[str, typer.Option(metavar="DATA", help="'random', or as of `evaluate`.")] = "random",
+        board: Annotated[str, typer.Option(metavar="BOARD", help="Compile for this board's core.")] = "icebreaker",
+        bits: Annotated[
+            int | None, typer.Option(metavar="N", min=2, max=16, help="Weight bits, instead of the network's own.")
+        ] = None,
+        as_json: Annotated[
+            bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
+        ] = False,
+    ) -> None:
+        """Speed of golden model, float model, cycle model and compiler, and of PyTorch."""
+        from . import bench_software
+
+        finish(
+            lambda progress: bench_software.software(
+                [*networks] if networks else None,
+                samples=samples,
+                rounds=rounds,
+                threads=threads,
+                data=data,
+                board=board,
+                bits=bits,
+                progress=progress,
+            ),
+            bench_software.view,
+            as_json,
         )
 
     app.add_typer(group)

@@ -33,7 +33,8 @@ def _stages(result: dict[str, Any]) -> Any:
     count = result["samples"]
     if result["form"] == "float":
         rows.add_row("float network", str(count), _percent(result["accuracy_float"]), "-", "float64")
-    bits = f"{result['weight_bits']}-bit weights"
+    widths = sorted(set(result["layer_bits"].values()))
+    bits = f"{widths[0]}-bit weights" if len(widths) == 1 else f"weights of {widths[0]} to {widths[-1]} bits"
     rows.add_row("integer network", str(count), _percent(result["accuracy_int"]), _percent(result["agreement"]), bits)
     rtl = result["rtl"]
     if rtl is not None:
@@ -105,14 +106,14 @@ def _beginning(result: dict[str, Any]) -> list[str]:
     if margins is not None:
         lines.append(
             f"  neurons that differ there first: {margins['count']}, {margins['median']:.2f} units from their "
-            f"threshold in the median ({100 * margins['relative']:.2g} % of it), {margins['largest']:.2f} at most; all neurons: "
-            f"{margins['all_median']:.2f}. Integer membranes are off by {margins['error_rms']:.2f} (RMS), "
+            f"threshold in the median ({100 * margins['relative']:.2g} % of it), {margins['largest']:.2f} at most; "
+            f"all neurons: {margins['all_median']:.2f}. Integer membranes are off by {margins['error_rms']:.2f} (RMS), "
             f"{margins['error_largest']:.2f} at most"
         )
     if result["misfits"]:
         lines.append(f"  NOT ROUNDING: {'; '.join(result['misfits'])}")
     elif result["clipped"]:
-        lines.append(f"  numbers are rounded to nearest, but weights are clipped in {', '.join(result['clipped'])}")
+        lines.append(f"  numbers are rounded to nearest, but weights are clipped in {len(result['clipped'])} layers")
     else:
         lines.append("  every number of the integer network is the float network's, rounded: it is rounding alone")
     return [*lines, ""]

@@ -18,6 +18,7 @@ from refmodel.compiler import compile_network
 from refmodel.errors import CompileError, NetworkError, SkipspikeError, ToolError
 from refmodel.network import Network
 from refmodel.quantized import QuantizedNetwork
+from refmodel.widths import layer_bits
 
 from .cores import core_for
 from .models import data_of, open_network, percent, quantised, samples_of
@@ -75,6 +76,7 @@ def compare(
         "board": board,
         "data": str(data_of(whole, data)),
         "weight_bits": whole.weight_bits,
+        "layer_bits": layer_bits(whole),
         "steps": whole.steps,
         "samples": len(x),
         "labels": y.tolist(),

@@ -56,8 +56,8 @@ def demand(folder: str | Path) -> None:
 def draw(result: Mapping[str, Any], made: Comparison | None, folder: Path) -> list[Path]:
     """Write the figures of a result of :func:`skipspike.comparing.compare`; ``made``: None without a float network.
 
-    ``accuracy.svg``, ``rates.svg`` and, with a float network, ``difference.svg`` (layer and step) and
-    ``margins.svg``.  Raises SkipspikeError if the folder cannot be written.
+    ``accuracy.svg``, ``rates.svg`` and, with a float network, ``difference.svg`` (layer and step), ``own.svg``
+    (in the network and alone) and ``margins.svg``.  Raises SkipspikeError if the folder cannot be written.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -70,6 +70,10 @@ def draw(result: Mapping[str, Any], made: Comparison | None, folder: Path) -> li
     }
     if made is not None:
         figures["difference"] = ((2.8 + 0.5 * min(result["steps"], 16), height), lambda f, a: _difference(f, a, layers))
+        figures["own"] = (
+            (6.4, height),
+            lambda figure, axes: _own(axes, [one for one in layers if one["own"] is not None]),
+        )
         figures["margins"] = ((5.2, 4.4), lambda figure, axes: _margins(axes, made))
     with new_folder(folder) as partial, mpl.rc_context(rc=_STYLE):
         for name, (size, fill) in figures.items():
@@ -111,6 +115,18 @@ def _rates(axes: Axes, layers: list[dict[str, Any]]) -> None:
     axes.plot(rates, places, "x--", color=_INTEGER, markersize=5, linewidth=1, label="integer")
     _name_layers(axes, layers)
     axes.set(xlabel="neuron steps that fire, percent", xlim=(0, None))
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
+
+
+def _own(axes: Axes, layers: list[dict[str, Any]]) -> None:
+    """Spikes that differ, in the whole network and in each layer alone."""
+    places = range(len(layers))
+    inherited = [100 * (1 - layer["agreement"]) for layer in layers]
+    own = [100 * layer["own"] for layer in layers]
+    axes.plot(inherited, places, "o-", color=_DIFFERENT, markersize=6, linewidth=1, label="in the network")
+    axes.plot(own, places, "s-", color=_CORE, markersize=5, linewidth=1, label="alone, fed with float's spikes")
+    _name_layers(axes, layers)
+    axes.set(xlabel="spikes that differ, percent", xlim=(0, None))
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
 
 

@@ -19,7 +19,7 @@ from refmodel.network import Network
 from refmodel.quantize import LayerReport, quantize, report
 from refmodel.widths import layer_bits as bits_of
 
-from .models import chosen_bits, data_of, open_network, percent, samples_of
+from .models import RANDOM, RANDOM_SAMPLES, chosen_bits, data_of, open_network, percent, samples_of
 from .progress import Progress, silent
 
 #: Inputs compared and inputs calibrated on, unless told otherwise.
@@ -50,7 +50,7 @@ def quantise(
     data whose first ``calibration_samples`` (128) choose how to round; none without.  board: no sum can exceed that
     board's accumulators, no stream what its membranes hold.  ``layers``: what :class:`refmodel.quantize.LayerReport`
     says of each layer, and of those with spikes :class:`refmodel.agreement.LayerAgreement`, measured on the first
-    ``samples`` (500) of the data.  Raises SkipspikeError.
+    ``samples`` (500; of random data 32) of the data.  Raises SkipspikeError.
     """
     path = None if out is None else Path(out)
     if path is not None and path.suffix != modelfile.SUFFIX:
@@ -60,7 +60,8 @@ def quantise(
     net = open_network(network)
     if not isinstance(net, Network):
         raise NetworkError(f"network {net.name!r} is quantised already; use the float network it was made from")
-    x, y = samples_of(net, data, samples, DEFAULT_SAMPLES, progress)
+    usual = RANDOM_SAMPLES if data_of(net, data) == RANDOM else DEFAULT_SAMPLES
+    x, y = samples_of(net, data, samples, usual, progress)
     measured: Calibration | None = None
     if calibration is not None:
         sample, _ = samples_of(net, calibration, calibration_samples, CALIBRATION_SAMPLES, progress)

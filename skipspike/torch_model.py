@@ -56,7 +56,7 @@ class TorchModel:
                 self._weights[layer.name] = weight, bias
 
     def logits(self, x: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """Logits ``[N, classes]`` of integers ``[N, C, H, W]``, or ``[N, T, C, H, W]`` of an input that is not static."""
+        """Logits ``[N, classes]`` of integers ``[N, C, H, W]``, ``[N, T, C, H, W]`` unless the input is static."""
         with self._torch.inference_mode():
             return self._run(self._torch.from_numpy(np.ascontiguousarray(x))).numpy()
 

@@ -49,13 +49,19 @@ def describe(name: str, row: dict[str, Any]) -> str:
     validation = network.meta.get("accuracy_validation")
     cells = (
         f"`{name}`",
-        f"{len(convs)} x {convs[0].weight.shape[0]}",
+        f"{len(convs)} x {_channels(convs)}",
         f"{network.parameters:,}",
         "" if validation is None else f"{validation:.2f} %",
         f"{row['accuracy_float']:.2f} %",
         f"{row['accuracy_int']:.2f} % ({row['weight_bits']} bits)",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _channels(convs: list[ConvLayer]) -> str:
+    """16, or 16 to 24 where later stages have more."""
+    counts = sorted({conv.weight.shape[0] for conv in convs})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def main() -> None:

@@ -36,7 +36,8 @@ def of_settings(
         reason = f"from the IF neurons' r = {common_r:g} = 1/dt" if inferred else origin("dt")
         said.append(f"dt = {timing.dt:g} s a step ({reason}); LIF: V += dt/tau (v_leak - V + r I), explicit Euler.")
     if "if" in kinds and timing.if_r == "unit":
-        said.append(f"IF neurons' r = {common_r:g} is taken as 1/dt ({origin('if_r')}): V += I at each step.")
+        meaning = "1, so" if common_r == 1 else f"{common_r:g}, taken as 1/dt, so"
+        said.append(f"IF neurons' r is {meaning} V += I at each step ({origin('if_r')}).")
     elif "if" in kinds:
         said.append(f"IF neurons: V += r dt I at each step ({origin('if_r')}).")
     compare = ">" if timing.fire == "gt" else ">="
@@ -52,9 +53,9 @@ def of_settings(
     frames = "the same image at each step" if spec.static else f"{settings.steps} frames, one a step"
     sign = "signed" if spec.signed else "unsigned"
     said.append(
-        f"The input is {frames} ({origin('static')}), {sign} integers of {spec.bits} bits ({origin('input_bits')}) times "
-        f"{spec.scale:.9g} ({origin('input_scale')}): {spec.tensor.min_value} to {spec.tensor.max_value} stand for "
-        f"{spec.tensor.min_value * spec.scale:g} to {spec.tensor.max_value * spec.scale:g}."
+        f"The input is {frames} ({origin('static')}), {sign} integers of {spec.bits} bits ({origin('input_bits')}) "
+        f"times {spec.scale:.9g} ({origin('input_scale')}): {spec.tensor.min_value} to {spec.tensor.max_value} stand "
+        f"for {spec.tensor.min_value * spec.scale:g} to {spec.tensor.max_value * spec.scale:g}."
     )
     said.append("Batch norm is part of the weights already (NIR has no node for it); weights and biases are as stored.")
     return tuple(said)

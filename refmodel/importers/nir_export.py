@@ -114,18 +114,16 @@ class _Exporter:
         """The layers whose spikes are read; raises NetworkError for one of which nothing is."""
         tensors, streams, spiking = set[str](), set[str](), set[str]()
         for layer in reversed(self.network.layers):
+            if layer.name not in tensors and layer.name not in streams and not isinstance(layer, ReadoutLayer):
+                raise NetworkError(f"layer {layer.name!r}: nothing reads it, so NIR has no place for it; remove it")
             if isinstance(layer, ConvLayer):
                 if layer.name in tensors:
                     spiking.add(layer.name)
-                elif layer.name not in streams:
-                    raise NetworkError(f"layer {layer.name!r}: nothing reads it, so NIR has no place for it; remove it")
                 if layer.shortcut is not None and (layer.current is not None or layer.name in tensors):
                     tensors.add(layer.shortcut)
                 if layer.stream is not None:
                     streams.add(layer.stream)
-            elif isinstance(layer, StreamLayer):
-                streams.add(layer.source)
-            tensors.add(layer.source)
+            (streams if isinstance(layer, StreamLayer) else tensors).add(layer.source)
         return spiking
 
     def _all_dense(self) -> bool:
@@ -274,7 +272,8 @@ class _Exporter:
         spec = self.network.input
         settings = {
             "dt": self.dt, "steps": self.network.steps, "input_bits": spec.bits, "input_scale": spec.scale,
-            "signed": spec.signed, "static": spec.static, "if_r": "unit", "reset": "hard",
+            "signed": spec.signed, "static": spec.static, "fold": spec.fold, "drop_bits": spec.drop_bits,
+            "if_r": "unit", "reset": "hard",
         }  # fmt: skip
         fires = {n.fire for n in (getattr(layer, "neuron", None) for layer in self.network.layers) if n is not None}
         if len(fires) == 1:

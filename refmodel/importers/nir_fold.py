@@ -8,8 +8,8 @@ import numpy as np
 
 from ..errors import ImportRefused
 from ..layers import FloatArray
-from .nir_graph import Flat, Pass
-from .nir_nodes import Convolution, Dense, Integrator, Node, Port, Scaling, Spiking
+from .nir_graph import Flat
+from .nir_nodes import Convolution, Dense, Integrator, Node, Pass, Port, Scaling, Spiking
 
 
 def fold(flat: Flat, li_sum: bool) -> Flat:

@@ -22,10 +22,12 @@ from .nir_blocks import find_blocks
 from .nir_fold import fold, merge_twins
 from .nir_graph import Flat, flat_graph
 from .nir_hdf5 import read_tree
-from .nir_layers import LayerMaker, ordered, readout_node, refused
+from .nir_layers import LayerMaker
 from .nir_metadata import Kept, kept_network, kept_settings
 from .nir_neurons import Cell, IfR, Timing, discretise
-from .nir_nodes import Graph, Integrator, Node, Port, Spiking, parse
+from .nir_nodes import Graph, Integrator, Node, Port, Spiking
+from .nir_order import ordered, readout_node, refused
+from .nir_parse import parse
 from .nir_terms import signals
 
 DEFAULT_DT = 1e-4
@@ -85,6 +87,11 @@ def import_nir(
     _check_choices(choices, li)
     graph, label = _graph(source)
     kept = kept_settings(graph)
+    if kept is not None:
+        try:
+            _check_choices({**dict.fromkeys(choices), **kept.settings}, li)
+        except ImportRefused:
+            kept = None
     if kept is not None and li == "refuse" and all(value is None for value in choices.values()):
         network = kept_network(graph, kept)
         if network is not None:
@@ -154,7 +161,8 @@ def _settings(
     try:
         spec = InputSpec(
             flat.layouts[port.name], bits, static=bool(choose("static", True)), signed=is_signed,
-            scale=float(choose("input_scale", 1.0 / max(1, top))),
+            scale=float(choose("input_scale", 1.0 / max(1, top))), fold=known.get("fold", 1),
+            drop_bits=known.get("drop_bits", 0),
         )  # fmt: skip
     except NetworkError as error:
         raise ImportRefused(str(error)) from None
@@ -173,6 +181,8 @@ def _common_r(neurons: list[Spiking]) -> float | None:
     if not found:
         return None
     low, high = min(found), max(found)
+    if low <= 0:
+        raise ImportRefused(f"node {found[low]!r}: r must be positive, not {low:g}; put the sign into the weights")
     if high - low > 1e-6 * abs(high):
         raise ImportRefused(
             f"node {found[high]!r}: r={high:g}, but r={low:g} in {found[low]!r}: it cannot mean 1/dt in both; "

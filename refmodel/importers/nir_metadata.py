@@ -15,7 +15,8 @@ import numpy as np
 from ..description import RECORDS
 from ..errors import SkipspikeError
 from ..network import Network
-from .nir_nodes import Graph, Node, parse
+from .nir_nodes import Graph, Node
+from .nir_parse import parse
 
 KEY = "skipspike"
 FORMAT = "skipspike-nir"
@@ -24,7 +25,7 @@ VERSION = 1
 #: Type of each setting, and what it may be.
 _SETTINGS: dict[str, type | tuple[type, ...]] = {
     "dt": (int, float), "steps": int, "input_bits": int, "input_scale": (int, float), "signed": bool, "static": bool,
-    "if_r": str, "fire": str, "reset": str,
+    "fold": int, "drop_bits": int, "if_r": str, "fire": str, "reset": str,
 }  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def kept_network(graph: Graph, kept: Kept) -> Network | None:
         arrays = {key: _array(graph, *place) for key, place in kept.arrays.items()}
         network = RECORDS["float"].decode(kept.description, arrays, "network")
         again = parse(nir_tree(network, float(kept.settings["dt"])).tree)
-    except (SkipspikeError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+    except (SkipspikeError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
         return None
     return network if isinstance(again, Graph) and _same_graph(again, graph) else None
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from ..errors import ImportRefused
-from .nir_graph import Flat, Pass
-from .nir_nodes import Node, Pooling, Port, Reshape, Scaling, Spiking
+from .nir_graph import Flat
+from .nir_nodes import Node, Pass, Pooling, Port, Reshape, Scaling, Spiking
 from .nir_sums import Conflict, Sums, factor
 
 K = TypeVar("K", str, "Term")

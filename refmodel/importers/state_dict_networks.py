@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
 
 from ..errors import ImportRefused
-from ..layers import FloatArray
+from ..layer_checks import MAX_STREAM_BITS
+from ..layers import FloatArray, Neuron
 from ..quantized import INPUT
 from .families import Block, Chain, Family, Stages, Unit
 from .state_dict_blocks import BlockMaker
 from .state_dict_layers import Folded
 from .state_dict_options import Choices
+
+#: Most modules of a chain.
+_MOST_MODULES = 1000
+#: Ones that count for so many units of the input, or fewer, are spikes; others the largest 8-bit integer, or several.
+_FEW, _LARGE, _MOST_ONES = 16, 127, 2048
+_TINY = 1e-300
+#: Bits of what goes from one convolution of a stem straight to the next: without a limit each adds those of its sums,
+#: until nothing is left for the weights of the last.
+_STEM_BITS = 10
 
 
 class NetworkMaker:
@@ -48,18 +59,30 @@ class NetworkMaker:
         if weight.shape[2:] == (1, 1):
             total = constant.sum(axis=(1, 2))
             return (weight, total if bias is None else bias + total), options
-        # Ones as a stream's tensor of the input's bits: as integers they weigh what pixels do, so that no bits of the
-        # weights are lost to a mean that counts for hundreds of pixels' units.
-        self.layers.conv((np.zeros((1, channels, 1, 1)), np.ones(1)), INPUT, "input.ones", neurons=False)
-        ones = self.layers.stream("input.ones", "input.ones.stream", builder.input.bits + 1)
-        mean = self.layers.conv(
-            (constant[:, None], None), ones, "input.mean", options.get("stride", 1), neurons=False
-        )  # fmt: skip
+        ones = self._ones(float(np.max(_peak(constant) / np.maximum(_peak(weight) * builder.input.scale, _TINY))))
+        copies = builder.tensor(ones).shape[0]
+        shares = np.repeat(constant[:, None] / copies, copies, axis=1)
+        mean = self.layers.conv((shares, None), ones, "input.mean", options.get("stride", 1), neurons=False)
         self.choices.notes.append(
             "The mean of the inputs is subtracted inside the image only, as padding comes after normalisation: layer "
             "'input.mean' is the share of it in the first convolution, exact at the borders."
         )
         return (weight, bias), {**options, "stream": mean}
+
+    def _ones(self, ratio: float) -> str:
+        """A tensor of ones; ``ratio``: how much larger weights they will have than one unit of the input.
+
+        As integers of few bits both kinds of weights share a scale, so ones that count for many units come as a
+        stream's tensor, whose integers are large, and others as several channels of spikes.
+        """
+        channels = self.layers.builder.input.shape[0]
+        copies = 1
+        constant = np.zeros((copies, channels, 1, 1)), np.ones(copies)
+        ones = self.layers.conv(constant, INPUT, "input.ones", neuron=Neuron("step", threshold=0.5))
+        if ratio <= _FEW:
+            return ones
+        self.layers.conv((np.full((1, copies, 1, 1), 1 / copies), None), ones, "input.one", neurons=False)
+        return self.layers.stream("input.one", "input.one.stream", MAX_STREAM_BITS)
 
     def _normalisation(self, channels: int) -> tuple[FloatArray, FloatArray]:
         """Inputs as the model sees them: scale * x + shift, both [channels]."""
@@ -111,7 +134,7 @@ class NetworkMaker:
                 folded = self.layers.folded(unit, "", self.layers.builder.tensor(x).shape[0])
             x = self.layers.conv(folded, x, name, options.pop("stride", 1), **options)
             if not last:
-                x = self.layers.stream(x, f"{name}.stream")
+                x = self.layers.stream(x, f"{name}.stream", _STEM_BITS)
         return self.layers.pool(x, stem.pool, "stem.pool") if pooled and stem.pool else x
 
     # bodies
@@ -212,5 +235,6 @@ class NetworkMaker:
         self.choices.notes.append("The results are the last layer's outputs, averaged over the steps.")
 
 
-#: Most modules of a chain.
-_MOST_MODULES = 1000
+def _peak(weight: FloatArray) -> FloatArray:
+    """Largest magnitude ``[Cout]``."""
+    return np.abs(weight).max(axis=tuple(range(1, weight.ndim)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -183,7 +182,3 @@ def describe(neuron: Neuron, plif: bool = False) -> str:
     parts.append("firing at " + {"ge": "H >= threshold", "gt": "H > threshold"}[neuron.fire])
     parts.append(f"reset to {neuron.v_reset:g}" if neuron.reset == "hard" else f"{neuron.reset} reset")
     return ", ".join(parts)
-
-
-#: Makes the neuron of a path from the one that all share.
-NeuronAt = Callable[[str], Neuron]

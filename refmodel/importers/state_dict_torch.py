@@ -84,8 +84,22 @@ def check_archive(path: Path) -> None:
     pickles = [member for member in members if member.filename.endswith("/data.pkl")]
     if len(set(names)) != len(names) or len(pickles) != 1:
         raise ImportRefused(f"{path}: no file of torch.save: it must hold one data.pkl and no name twice")
+    if any(name.endswith("constants.pkl") for name in names):
+        raise ImportRefused(f"{path}: a TorchScript archive, which is code; save net.state_dict() instead")
     if pickles[0].file_size > PICKLE_LIMIT:
         raise ImportRefused(f"{path}: a data.pkl of {pickles[0].file_size} bytes, more than {PICKLE_LIMIT}")
+    _check_sums(path)
+
+
+def _check_sums(path: Path) -> None:
+    """Refuse a member whose bytes are not those that were saved; torch itself does not look."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError, RuntimeError) as error:
+        raise ImportRefused(f"{path}: damaged: {error}; copy it again") from error
+    if damaged is not None:
+        raise ImportRefused(f"{path}: damaged: the checksum of its member {damaged!r} does not match; copy it again")
 
 
 def _reason(error: Exception) -> str:

@@ -189,9 +189,7 @@ def test_plots_without_matplotlib_are_refused_first(
     assert not out.exists()
 
 
-def test_without_plots_matplotlib_is_not_needed(
-    small: str, small_data: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_plots_matplotlib_is_not_needed(small: str, small_data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert api.compare(small, data=small_data, rtl_samples=0)["plots"] == []
 
@@ -201,7 +199,7 @@ def test_plots_are_the_same_every_time(small: str, small_data: str, wrong: str, 
     options: dict[str, Any] = {"data": small_data, "rtl_samples": 0, "bits": 2}
     found = api.compare(small, plots=tmp_path / "a", **options)
     api.compare(small, plots=tmp_path / "b", **options)
-    names = ["accuracy.svg", "difference.svg", "margins.svg", "rates.svg"]
+    names = ["accuracy.svg", "difference.svg", "margins.svg", "own.svg", "rates.svg"]
     assert sorted(Path(path).name for path in found["plots"]) == names
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
     for name in names:

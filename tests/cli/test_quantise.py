@@ -14,7 +14,9 @@ from typer.testing import CliRunner, Result
 from boards.registry import get_board
 from refmodel import floatmodel, golden, modelfile
 from refmodel.bounds import network_bounds
+from refmodel.builder import NetworkBuilder
 from refmodel.datasets import load_data
+from refmodel.network import InputSpec, Neuron
 from refmodel.quantized import QuantizedNetwork
 from refmodel.widths import layer_bits
 from skipspike import api
@@ -106,6 +108,23 @@ def test_the_same_file_every_time(small: str, small_data: str, tmp_path: Path) -
     for path in paths:
         found(small, "--bits", "5", "--data", small_data, "--calibrate", small_data, "-o", str(path))
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_leaks(small_data: str, tmp_path: Path) -> None:
+    path = tmp_path / "leaky.skn"
+    builder = NetworkBuilder("leaky", 4, InputSpec((1, 4, 4), 3), neuron=Neuron("lif", tau=1.2))
+    rng = np.random.default_rng(1)
+    builder.readout(builder.conv("input", rng.normal(size=(3, 1, 3, 3)), name="a"), rng.normal(size=(3, 3)))
+    modelfile.save(builder.build(), path)
+    options = (str(path), "--data", small_data)
+
+    def error(*more: str) -> float:
+        return found(*options, *more)["layers"][0]["leak_error"]
+
+    refused = run(*options, "--leak", "shifts")
+    assert refused.exit_code == 1 and "'a'" in refused.stderr and "needs a leak" in refused.stderr
+    assert error("--leak", "shifts", "--allow-leak-error") > 0.02
+    assert error("--leak", "multiply", "--leak-bits", "12") < error("--leak", "multiply", "--leak-bits", "5")
 
 
 def test_bits_are_read() -> None:

@@ -19,6 +19,8 @@ from torch import nn
 from tests.reference import state_dicts
 
 STEPS, SAMPLES, SIDE = 4, 2, 9
+#: Of tdBN.
+EPSILON = 0.05
 #: Recorded modules and the imported network's layers.
 Record = dict[nn.Module, str]
 
@@ -73,7 +75,8 @@ class Normed(nn.Module):
 
     def __init__(self, channels: int, td: bool, affine: bool = True) -> None:
         super().__init__()
-        self.bn, self.td = nn.BatchNorm2d(channels, affine=affine), td
+        # an eps so large that its place shows
+        self.bn, self.td = nn.BatchNorm2d(channels, eps=EPSILON if td else 1e-5, affine=affine), td
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.td:
@@ -346,7 +349,7 @@ def main() -> None:
             spiking[block.seen] = f"{path}.conv2"
             if len(block.shortcut):
                 spiking[block.shortcut[2].seen] = f"{path}.projection"
-        _write(name, net, spiking, {}, {"family": name}, events)
+        _write(name, net, spiking, {}, {"family": name, "epsilon": EPSILON}, events)
 
 
 def _blocks(net: nn.Module, kind: type[nn.Module]) -> list[tuple[str, Any]]:

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from refmodel import calibration, floatmodel, golden
+from refmodel.agreement import measure_agreement
 from refmodel.bounds import network_bounds
 from refmodel.calibration import calibrate
 from refmodel.errors import DataError, NetworkError
 from refmodel.network import ConvLayer
 from refmodel.quantize import quantize
 from refmodel.quantize_layers import fold_neuron
+from tests.attention_networks import syna_network
 from tests.float_networks import random_float_network, random_frames
 
 
@@ -122,3 +124,16 @@ def test_other_networks_and_no_inputs_are_refused() -> None:
         calibrate(net, x[:0])
     with pytest.raises(NetworkError, match="the calibration was measured on 'random'"):
         quantize(other, calibration=calibrate(net, x), allow_leak_error=True)
+
+
+def test_networks_with_attention_are_measured_too() -> None:
+    net = syna_network(3)
+    rng = np.random.default_rng(2)
+    x = random_frames(rng, net, 3)
+    found = calibrate(net, x)
+    gated = {layer.name for layer in net.layers if isinstance(layer, ConvLayer) and layer.attention is not None}
+    assert gated and not gated & set(found.membranes) and gated <= set(found.sums)
+    made = quantize(net, 6, calibration=found, clip="mse")
+    agreement = measure_agreement(net, made, x)
+    assert gated <= {layer.name for layer in agreement.layers}
+    assert all(0 <= layer.agreement <= 1 for layer in agreement.layers)

@@ -21,7 +21,7 @@ from refmodel.membranes import float_drive, float_history, integer_drive, intege
 from refmodel.network import InputSpec, Network, Neuron
 from refmodel.quantize import quantize
 from refmodel.quantized import QuantizedNetwork
-from refmodel.rounding import misfits
+from refmodel.rounding import misfits, tensor_units, units_of
 from tests.attention_networks import images as syna_images
 from tests.attention_networks import syna_network
 from tests.float_networks import random_float_network, random_frames
@@ -172,10 +172,38 @@ def test_layers_alone_differ_by_their_own_numbers_only(seed: int) -> None:
     found = isolated_differences(net, whole, floatmodel.run(net, random_frames(rng, net, 3), keep=True))
     assert found and not any(found.values())
     net, whole, x = random_case(seed)
-    made = compare(net, whole, x)
-    for layer, seen in zip(net.layers, made.layers, strict=False):
-        if isinstance(layer, ConvLayer) and layer.source == "input" and layer.name == seen.name and layer.neuron:
-            assert seen.own == pytest.approx(seen.steps.mean())
+    seen = {layer.name: layer for layer in compare(net, whole, x).layers}
+    for layer in net.layers:
+        reads_input = isinstance(layer, ConvLayer) and layer.source == "input" and layer.neuron is not None
+        if reads_input and layer.stream is None and layer.current is None:
+            assert seen[layer.name].own == pytest.approx(seen[layer.name].steps.mean())
+
+
+@pytest.mark.parametrize("seed", [3, 8, 14, 22, 23, 26, 31, 57])
+def test_layers_fed_with_the_integer_network_s_own_values_do_not_differ(seed: int) -> None:
+    """Counts, averages, streams and projected ones become the very integers that the golden model has."""
+    net, whole, x = random_case(seed)
+    exact = golden.run(whole, x, keep=True)
+    names = [name for name in exact.tensors if name not in {one.name for one in whole.layers if one.kind == "stream"}]
+    units = tensor_units(net, whole, names)
+    layers = {layer.name: layer for layer in net.layers}
+    made = {layer.name: layer for layer in whole.layers}
+    streams: dict[str, NDArray[np.float64]] = {}
+    spikes: dict[str, NDArray[np.int64]] = {}
+    for name, values in exact.streams.items():
+        layer = layers[name]
+        assert isinstance(layer, ConvLayer)
+        streams[name] = values * units_of(layer, made[name])[:, None, None]
+    every = np.arange(len(x))
+    for name, layer in layers.items():
+        if isinstance(layer, ConvLayer) and layer.neuron is not None:
+            driven = integer_drive(made[name], exact, every).driven
+            spikes[name] = integer_history(made[name], driven).spikes.sum(axis=0)
+    tensors = {name: exact.tensors[name] * units[name][:, None, None] for name in names}
+    found = isolated_differences(
+        net, whole, floatmodel.FloatResult(np.zeros((len(x), 2)), np.zeros(len(x), np.int64), spikes, tensors, streams)
+    )
+    assert found.keys() == spikes.keys() and not any(found.values())
 
 
 def test_only_the_wrong_layer_differs_alone() -> None:

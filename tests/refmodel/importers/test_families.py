@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from refmodel.errors import ImportRefused
-from refmodel.importers.families import FAMILIES, Stages
+from refmodel.importers.families import FAMILIES, Norm, Stages
 from refmodel.importers.families.files import read_family
 from refmodel.importers.state_dict import import_state_dict
 from refmodel.importers.state_dict_options import StateDictOptions
+from refmodel.layers import Neuron
 from refmodel.network import ConvLayer, PoolLayer
 from tests.reference import state_dicts
-from tests.refmodel.importers.parameter_files import sew, write
+from tests.refmodel.importers.parameter_files import arrays_of, sew, write
 
 #: SpikingJelly's SEW-ResNet as a description of one's own, in part.
 DESCRIPTION = """
@@ -49,6 +50,44 @@ def description(folder: Path, text: str = DESCRIPTION) -> Path:
 def test_families_have_names_of_their_own_and_a_source() -> None:
     assert all(name == one.name and one.source and one.title for name, one in FAMILIES.items())
     assert len(FAMILIES) == 12
+
+
+def test_what_the_published_codes_compute_where_the_parameters_do_not_say_it() -> None:
+    """Neurons, strides and batch norms, from each code; u = 0.25 u (1 - s) + x is tau 4/3 without decaying input."""
+    decay = {"tau": 4 / 3, "decay_input": False}
+    expected = {
+        "spikingjelly-sew-resnet": (Neuron(), Norm(), (1, 2, 2, 2)),
+        "spikingjelly-spiking-resnet": (Neuron(), Norm(), (1, 2, 2, 2)),
+        "spikingjelly-ms-resnet": (Neuron("lif", 0.5, fire="ge", **decay), Norm(), (2, 2, 2, 2)),
+        "sew-resnet": (Neuron(), Norm(), (1, 2, 2, 2)),
+        "sew-spiking-resnet": (Neuron(), Norm(), (1, 2, 2, 2)),
+        "ms-resnet": (Neuron("lif", 0.5, fire="gt", **decay), Norm(), (2, 2, 2, 2)),
+        "ms-resnet104": (Neuron("lif", 0.5, fire="gt", **decay), Norm(), (2, 2, 2, 2)),
+        "ds-resnet": (
+            Neuron("lif", 0.6, fire="gt", levels=(1.6, 2.6), **decay), Norm(1e-5, 0.6, outside_root=True), (1, 2, 2)
+        ),
+    }  # fmt: skip
+    expected["ds-resnet-events"] = expected["ds-resnet"]
+    for name, (neuron, norm, strides) in expected.items():
+        family = FAMILIES[name]
+        assert (family.neuron, family.norm) == (neuron, norm), name
+        assert isinstance(family.body, Stages) and family.body.strides == strides
+    for name in ("sew-7b-net", "spiking-7b-net", "plain-7b-net"):
+        assert FAMILIES[name].neuron == Neuron("lif", tau=2.0) and FAMILIES[name].events
+
+
+@pytest.mark.parametrize("name", ["sew-iand-bottleneck", "sew-spiking", "sew-7b", "spiking-7b"])
+def test_newer_containers_without_module_in_their_names(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("safetensors")
+    reference = state_dicts.read(name)
+    options = StateDictOptions(steps=4, input_shape=tuple(reference.options["input_shape"]))
+    arrays = {key.replace(".module.", "."): value for key, value in arrays_of(name).items()}
+    family = reference.options["family"]
+    newer = import_state_dict(write(tmp_path / "net.safetensors", arrays), family, options).network
+    older = import_state_dict(state_dicts.parameters(name), family, options).network
+    for one, other in zip(newer.layers, older.layers, strict=True):
+        np.testing.assert_array_equal(getattr(one, "weight", 0), getattr(other, "weight", 0))
+        assert getattr(one, "neuron", 0) == getattr(other, "neuron", 0)
 
 
 def test_a_family_of_ones_own_reads_what_the_one_it_copies_does(tmp_path: Path) -> None:
@@ -102,6 +141,23 @@ def test_what_is_wrong_with_a_description_is_said(tmp_path: Path, old: str, new:
     text = str(error.value)
     assert text.startswith(str(path)) and "\n" not in text
     assert words in text
+
+
+def test_the_description_in_the_documentation_reads_what_it_says(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    text = (Path(__file__).parents[3] / "docs" / "importing.md").read_text(encoding="utf-8")
+    found = read_family(description(tmp_path, text.split("```toml\n")[1].split("```")[0]))
+    theirs = FAMILIES["spikingjelly-sew-resnet"]
+    assert isinstance(found.body, Stages) and isinstance(theirs.body, Stages)
+    assert found.body == replace(theirs.body, blocks=theirs.body.blocks[1:])
+    assert found.neuron == Neuron("lif", tau=2.0) and found.norm == theirs.norm
+    path = write(tmp_path / "net.safetensors", sew())
+    assert import_state_dict(path, found, StateDictOptions(input_shape=(1, 6, 6))).network.family == "SEW-ADD"
+
+
+def test_every_family_is_in_the_documentation() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "importing.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in text for name in FAMILIES)
 
 
 def test_a_description_that_is_missing_is_refused(tmp_path: Path) -> None:

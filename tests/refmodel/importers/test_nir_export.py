@@ -127,11 +127,12 @@ def test_options_override_the_metadata(tmp_path: Path) -> None:
     assert any("own description was not used" in sentence for sentence in imported.assumptions)
 
 
-@pytest.mark.parametrize("change", ["weight", "edge", "metadata", "version"])
+@pytest.mark.parametrize("change", ["weight", "edge", "metadata", "version", "dt"])
 def test_metadata_counts_only_for_its_own_graph(change: str, tmp_path: Path) -> None:
     """A graph that was edited is read as it is."""
     path = tmp_path / "net.nir"
     export_nir(NETWORKS["sew"], path)
+    changes = {"version": ('"version": 1', '"version": 2'), "dt": ('"dt": 0.0001', '"dt": 0.0')}
     with h5py.File(path, "r+") as f:
         if change == "weight":
             f["node"]["nodes"]["block1.conv1.neuron"]["v_threshold"][...] = 2.0
@@ -147,7 +148,7 @@ def test_metadata_counts_only_for_its_own_graph(change: str, tmp_path: Path) -> 
         else:
             text = f["node"]["metadata"]["skipspike"][()].decode()
             del f["node"]["metadata"]["skipspike"]
-            text = text[:-5] if change == "metadata" else text.replace('"version": 1', '"version": 2')
+            text = text[:-5] if change == "metadata" else text.replace(*changes[change])
             f["node"]["metadata"].create_dataset("skipspike", data=text)
     imported = import_nir(path)
     layers = {layer.name: layer for layer in imported.network.layers}
@@ -156,7 +157,7 @@ def test_metadata_counts_only_for_its_own_graph(change: str, tmp_path: Path) -> 
         assert layers["block1.conv1"].neuron.threshold == 2.0  # type: ignore[union-attr]
     if change == "edge":
         assert layers["block1.conv2"].shortcut is None
-    if change in ("metadata", "version"):
+    if change in ("metadata", "version", "dt"):
         assert imported.network.input.bits == 8  # nothing of it is used
 
 

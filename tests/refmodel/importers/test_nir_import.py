@@ -153,10 +153,27 @@ def test_pools(kind: str) -> None:
     assert (layers["fc"].pool, "p2" in layers) == (("global_average", False) if kind == "avg" else ("none", True))
 
 
+def test_a_pool_of_windows_before_the_last_weights() -> None:
+    g = Grapher((2, 4, 4))
+    x = g.pool("pool", g.fire("sn", g.conv("conv", "input")))
+    imported = same_values(g.build(g.affine("fc", g.flatten("flat", x), 3)))
+    assert [layer.name for layer in imported.network.layers] == ["conv", "pool", "fc"]
+
+
 def test_a_final_neurons_spikes_are_counted() -> None:
     g = Grapher((5,))
     imported = same_values(g.build(g.fire("last", g.affine("fc", "input", 3))))
     assert imported.network.layers[-1].name == "output"
+
+
+@pytest.mark.parametrize(("kernel", "names"), [(4, ["conv", "last"]), (3, ["conv", "last", "output.stream", "output"])])
+def test_a_final_convolution(kernel: int, names: list[str]) -> None:
+    """One whose kernel covers its source is the readout; the stream of another is read as it is."""
+    g = Grapher((2, 4, 4))
+    x = g.fire("sn", g.conv("conv", "input"))
+    conv = nir.Conv2d((4, 4), g.values(3, 2, kernel, kernel), 1, 0, 1, 1, g.values(3))
+    graph = g.build(g.add("last", conv, x, (3, 5 - kernel, 5 - kernel)))
+    assert [layer.name for layer in same_values(graph).network.layers] == names
 
 
 def test_neurons_on_the_input() -> None:
@@ -235,6 +252,22 @@ def neuron_graph(parameters: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("fire", ["gt", "ge"])
 def test_neurons(name: str, fire: str) -> None:
     same_values(neuron_graph(NEURONS[name]), fire=fire)
+
+
+@pytest.mark.parametrize("changed", [{"v_threshold": [0.5, 1.0, 2.0]}, {"tau": 2 * DT, "r": 1.0, "v_leak": 0.25}])
+def test_a_current_that_goes_elsewhere_cannot_be_scaled(changed: dict[str, Any]) -> None:
+    """The stream goes on to another block, unscaled."""
+    g = Grapher((2, 4, 4))
+    stream = [g.conv("c1", "input", 3), g.conv("c2", g.fire("s", g.conv("c0", "input", 3)))]
+    g.fire("n", stream)
+    x = g.fire("last", [*stream, g.conv("c3", "n")])
+    values = {"v_threshold": 1.0, "v_reset": 0.0, "r": 1 / DT, **changed}
+    channels = {key: np.asarray(value, float).reshape(-1, 1, 1) for key, value in values.items()}
+    full = {key: np.broadcast_to(value, (3, 4, 4)).copy() for key, value in channels.items()}
+    g.nodes["n"] = (nir.LIF if "tau" in values else nir.IF)(**full)
+    graph = g.build(g.affine("fc", g.flatten("flat", x), 3))
+    with pytest.raises(ImportRefused, match="node 'n': its parameters differ .*'c[12]'.* goes elsewhere"):
+        import_nir(graph)
 
 
 @pytest.mark.parametrize("r", [2.0, [2.0, 4.0, 8.0]])

@@ -109,7 +109,7 @@ def graph_with(neuron: Any) -> Grapher:
     (iff(v_threshold=np.arange(1, 33).reshape(2, 4, 4)), "v_threshold differs between the pixels"),
     (iff(v_threshold=0.0), "its threshold must be positive"),
     (iff(v_threshold=-1.0), "its threshold must be positive"),
-    (iff(r=-1.0), "r must be positive"),
+    (iff(r=-1.0), "r must be positive"), (iff(r=0.0), "r must be positive"),
     (iff(v_reset=1.0), "v_reset must be below threshold"),
     (iff(v_reset=np.array([0.0, 0.5]).reshape(2, 1, 1)), "v_reset differs between its channels"),
 ])  # fmt: skip
@@ -263,6 +263,18 @@ def test_grouped_weights_have_a_limit() -> None:
     g.edges = [("input", "conv")]
     g.shapes["conv"] = (9000, 1, 1)
     refused(g.build("conv", check=False), "node 'conv': its weights written out")
+
+
+def test_shapes_have_a_limit() -> None:
+    """One value for all neurons could stand for any number of them."""
+    g = Grapher((1, 4, 4))
+    g.nodes["input"] = nir.Input(np.array((1, 100_000, 100_000)))
+    one = np.ones((1,))
+    g.add("sn", nir.IF(one, one, 0 * one), "input", (1, 100_000, 100_000))
+    refused(g.build("sn", check=False), "node 'input': its shape .* has more than")
+    g = Grapher((1, 4, 4))
+    g.add("pool", nir.SumPool2d(*(np.array((size, size)) for size in (1000, 1, 999))), "input", (1, 1003, 1003))
+    refused(g.build("pool", check=False), "node 'pool': kernel_size .1000, 1000. is more than")
 
 
 def test_a_path_that_is_no_graph() -> None:

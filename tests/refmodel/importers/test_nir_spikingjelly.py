@@ -74,6 +74,21 @@ def test_spikingjelly_computes_the_same(found: tuple[str, Imported, float]) -> N
     )
 
 
+def test_spikingjellys_own_ms_resnet(tmp_path: Path) -> None:
+    """Projections convolve the membrane stream."""
+    path = tmp_path / "ms-resnet.nir"
+    path.write_bytes(lzma.decompress((FOLDER / "ms-resnet.nir.xz").read_bytes()))
+    imported = import_nir(path, fire="ge")
+    assert [(b.name, b.kind, b.shortcut) for b in imported.blocks] == [
+        ("layer1_0", "membrane", "projection"), ("layer2_0", "membrane", "projection"),
+        ("layer2_1", "membrane", "identity"), ("layer3_0", "membrane", "projection"),
+    ]  # fmt: skip
+    x = np.random.default_rng(0).integers(0, 256, (32, 2, 16, 16))
+    found, wanted = floatmodel.run(imported.network, x).logits, np.load(FOLDER / "ms-resnet.npy")
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9)
+    assert np.ptp(wanted, axis=0).min() > 0.01  # the images make a difference
+
+
 @pytest.mark.slow
 def test_accuracy_on_the_digits(found: tuple[str, Imported, float]) -> None:
     """Eight bits are within a point of the float network on the 360 test images."""

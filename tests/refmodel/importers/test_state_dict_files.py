@@ -214,6 +214,17 @@ def test_a_damaged_pickle_is_refused(tmp_path: Path) -> None:
         refused(archive(tmp_path / "b.pt", broken))
 
 
+def test_changed_numbers_are_found(tmp_path: Path) -> None:
+    """torch itself would load them."""
+    torch = pytest.importorskip("torch")
+    path = saved(tmp_path / "a.pt", {"w": torch.full((50,), 1.5)})
+    data = path.read_bytes()
+    place = data.index(torch.full((50,), 1.5).numpy().tobytes())
+    path.write_bytes(data[: place + 10] + b"\x01" + data[place + 11 :])
+    assert not (torch.load(path, weights_only=True)["w"] == 1.5).all()
+    assert "checksum" in refused(path)
+
+
 def test_checkpoints_are_unwrapped_and_that_is_said(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     state = {"module.fc.weight": torch.ones(2, 2), "module.fc.bias": torch.ones(2)}
@@ -259,6 +270,12 @@ def test_a_whole_model_is_refused(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     text = refused(saved(tmp_path / "a.pt", torch.nn.Linear(2, 2)))
     assert "state_dict" in text and "Linear" in text
+
+
+def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
+    """torch would hand it to its compiler."""
+    members = {"a/data.pkl": b"N.", "a/constants.pkl": b"N."}
+    assert "TorchScript" in refused(archive(tmp_path / "a.pt", members))
 
 
 def test_an_old_torch_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

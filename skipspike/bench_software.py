@@ -1,0 +1,235 @@
+"""The verb ``bench software``: how fast the models and the compiler are, and PyTorch on the same processors."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boards.registry import get_board
+from refmodel import bundled, floatmodel, golden
+from refmodel.compiler import compile_network
+from refmodel.cycles import run_timing
+from refmodel.errors import CompileError, ConfigError, NetworkError, ToolError
+from refmodel.network import Network
+from refmodel.quantized import QuantizedNetwork
+
+from . import torch_model
+from .console import note, show, table
+from .cores import core_for
+from .models import RANDOM, open_network, percent, quantised, samples_of
+from .progress import Progress, silent
+
+#: Inputs unless told otherwise, and the most that the slow models (float, cycles) are timed with.
+DEFAULT_SAMPLES = 1000
+_FEW = 32
+_VERY_FEW = 4
+#: Rounds, in each of which the golden model and PyTorch take their turn on all inputs.
+DEFAULT_ROUNDS = 5
+#: What PyTorch's batch size and memory format are chosen from, by trying.
+_BATCHES = (32, 64, 128, 256)
+_LAYOUTS = {"channels_last": True, "contiguous": False}
+#: Networks unless told otherwise begin like this, or are this one.
+_PREFIX, _FALLBACK = "mnist", "digits-sew-add-8"
+
+Images = NDArray[np.integer[Any]]
+
+
+def software(
+    networks: list[str | Path] | None = None,
+    *,
+    samples: int = DEFAULT_SAMPLES,
+    rounds: int = DEFAULT_ROUNDS,
+    threads: int | None = None,
+    data: str | Path = RANDOM,
+    board: str = "icebreaker",
+    bits: int | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Images a second of the golden model, the float model, the cycle model and PyTorch; seconds to compile.
+
+    ``rows``, one a network.  The golden model and PyTorch work on the same ``samples`` inputs in turn, ``rounds``
+    times, both with ``threads`` threads (default: the processors there are): their figures are medians, and ``ratio``
+    is the median of each round's golden / PyTorch.  PyTorch (:mod:`skipspike.torch_model`) gets the batch size and
+    memory format that are fastest on a part of the inputs.  ``torch_agreement``: percent of predictions that are
+    those of the float model, on the first few.  Figures are None where there is no such thing; ``reasons`` says why.
+
+    networks: by default the bundled MNIST networks, or a small one where there are none.  data: random inputs unless
+    named.  Raises SkipspikeError.
+    """
+    if samples < 1 or rounds < 1 or (threads is not None and threads < 1):
+        raise ConfigError("samples, rounds and threads must be at least 1")
+    threads = golden.usable_processors() if threads is None else threads
+    chosen = networks or [name for name in bundled.names() if name.startswith(_PREFIX)] or [_FALLBACK]
+    rows = [_row(network, samples, rounds, threads, data, board, bits, progress) for network in chosen]
+    return {
+        "rows": rows,
+        "samples": samples,
+        "rounds": rounds,
+        "threads": threads,
+        "data": str(data),
+        "board": board,
+        "versions": {"numpy": np.__version__, "torch": _torch_version()},
+    }
+
+
+def _row(
+    network: str | Path,
+    samples: int,
+    rounds: int,
+    threads: int,
+    data: str | Path,
+    board: str,
+    bits: int | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    net = open_network(network)
+    whole = quantised(net, bits)
+    x, labels = samples_of(whole, data, samples)
+    row: dict[str, Any] = {
+        "network": whole.name,
+        "parameters": whole.parameters,
+        "steps": whole.steps,
+        "input": list(whole.input.shape),
+        "weight_bits": whole.weight_bits,
+        "golden": None, "float": None, "cycles": None, "compile_seconds": None,
+        "torch": None, "ratio": None, "ratios": [], "torch_batch": None, "torch_layout": None, "torch_agreement": None,
+        "accuracy": None, "rate": None, "reasons": {},
+    }  # fmt: skip
+    progress(f"{whole.name}: float model", None)
+    real = floatmodel.run(net, x[:_FEW]).predictions if isinstance(net, Network) else None
+    if isinstance(net, Network):
+        few = x[:_FEW]
+        row["float"] = len(few) / _seconds(lambda: floatmodel.run(net, few))
+    result = golden.run(whole, x, threads=threads)  # also the run that warms up
+    row["accuracy"] = percent(result.predictions, labels)
+    row["rate"] = round(float(np.mean(list(result.fired.values()))), 4) if result.fired else None
+    _race(row, net, whole, x, real, rounds, threads, progress)
+    progress(f"{whole.name}: compiler and cycle model", None)
+    _compile(row, net, bits, board, x)
+    return row
+
+
+def _race(
+    row: dict[str, Any],
+    net: Network | QuantizedNetwork,
+    whole: QuantizedNetwork,
+    x: Images,
+    real: NDArray[np.int64] | None,
+    rounds: int,
+    threads: int,
+    progress: Progress,
+) -> None:
+    """Golden model and PyTorch in turn."""
+    opponent = None
+    try:
+        if not isinstance(net, Network):
+            raise NetworkError("a network that is quantised already has no float form")
+        torch = torch_model.import_torch()
+        torch.set_num_threads(threads)
+        progress(f"{whole.name}: tuning PyTorch", None)
+        opponent = _tuned(row, net, x)
+        if real is not None:
+            same = opponent(x[: len(real)]).argmax(axis=1) == real
+            row["torch_agreement"] = round(100.0 * float(same.mean()), 2)
+    except (NetworkError, ToolError) as error:
+        row["reasons"]["torch"] = str(error)
+    mine, theirs = [], []
+    for turn in range(rounds):
+        progress(f"{whole.name}: golden model" + (" and PyTorch in turn" if opponent else ""), turn / rounds)
+        mine.append(_seconds(lambda: golden.run(whole, x, threads=threads)))
+        if opponent is not None:
+            run = opponent
+            theirs.append(_seconds(lambda run=run: run(x)))
+    row["golden"] = len(x) / statistics.median(mine)
+    if theirs:
+        row["torch"] = len(x) / statistics.median(theirs)
+        row["ratios"] = [round(b / a, 3) for a, b in zip(mine, theirs, strict=True)]
+        row["ratio"] = round(statistics.median(row["ratios"]), 3)
+
+
+def _tuned(row: dict[str, Any], net: Network, x: Images) -> Callable[[Images], NDArray[np.float32]]:
+    """PyTorch with the fastest batch size and memory format: the best of three runs each."""
+    best = float("inf")
+    chosen: Callable[[Images], NDArray[np.float32]] | None = None
+    for layout, last in _LAYOUTS.items():
+        model = torch_model.TorchModel(net, channels_last=last)
+        for batch in _BATCHES:
+            if chosen is not None and batch >= 2 * len(x):
+                continue
+
+            def run(images: Images, model: torch_model.TorchModel = model, batch: int = batch) -> NDArray[np.float32]:
+                return np.concatenate(
+                    [model.logits(images[start : start + batch]) for start in range(0, len(images), batch)]
+                )
+
+            part = x[: max(_BATCHES)]
+            seconds = min(_seconds(lambda run=run, part=part: run(part)) for _ in range(3))
+            if seconds < best:
+                best, chosen = seconds, run
+                row |= {"torch_batch": batch, "torch_layout": layout}
+    assert chosen is not None
+    return chosen
+
+
+def _compile(row: dict[str, Any], net: Network | QuantizedNetwork, bits: int | None, board: str, x: Images) -> None:
+    """Seconds to compile for a board, and images a second of the cycle model."""
+    found = get_board(board)
+    try:
+        start = time.perf_counter()
+        mapped = quantised(net, bits, found.core)
+        program = compile_network(mapped, core_for(found, mapped))
+        row["compile_seconds"] = time.perf_counter() - start
+    except (CompileError, ConfigError, NetworkError) as error:
+        row["reasons"]["compile"] = str(error)
+        return
+    kept = golden.run(program.network, x[:_VERY_FEW], keep=True)
+    row["cycles"] = len(x[:_VERY_FEW]) / _seconds(lambda: run_timing(program, kept.tensors))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _torch_version() -> str | None:
+    try:
+        return str(torch_model.import_torch().__version__)
+    except ToolError:
+        return None
+
+
+def view(result: dict[str, Any]) -> None:
+    """The rows as a table on stdout."""
+    shown = table(
+        "network", ">parameters", ">T", ">golden", ">PyTorch", ">ratio", ">float", ">cycle model", ">compile s"
+    )
+    for row in result["rows"]:
+        rates = [None if row[name] is None else f"{row[name]:,.0f}" for name in ("golden", "torch", "float", "cycles")]
+        ratio = None if row["ratio"] is None else f"{row['ratio']:.2f}"
+        seconds = None if row["compile_seconds"] is None else f"{row['compile_seconds']:.2f}"
+        cells = [rates[0], rates[1], ratio, rates[2], rates[3], seconds]
+        texts = ("-" if cell is None else cell for cell in cells)
+        shown.add_row(row["network"], f"{row['parameters']:,}", str(row["steps"]), *texts)
+    show(shown)
+    versions = result["versions"]
+    torch = f"PyTorch {versions['torch']}" if versions["torch"] else "no PyTorch"
+    show(
+        "",
+        f"images a second; {result['samples']} inputs, {result['rounds']} rounds, {result['threads']} threads; "
+        f"NumPy {versions['numpy']}, {torch}; data {result['data']}, board {result['board']}",
+    )
+    for row in result["rows"]:
+        if row["torch"] is not None:
+            show(
+                f"{row['network']}: PyTorch in batches of {row['torch_batch']}, {row['torch_layout']}, predicts as the "
+                f"float model in {row['torch_agreement']} %"
+            )
+        for what, reason in row["reasons"].items():
+            note(f"{row['network']}: no figures of {what}: {reason}")
