@@ -73,8 +73,8 @@ def measure_agreement(
     if len(x) == 0:
         raise DataError(f"network {net.name!r}: no inputs to compare on; give at least one")
     tensors = qnet.tensors()
-    names = _spiking(net, qnet, tensors)
-    counts = {name: _Counts(int(np.prod(tensors[name].shape)), net.steps) for name in names}
+    names = spiking_layers(net, qnet, tensors)
+    counts = {name: SpikeCounts(int(np.prod(tensors[name].shape)), net.steps) for name in names}
     layers = {layer.name: layer for layer in qnet.layers}
     batch = batch_images(tensors, net.steps)
     floats: list[IntArray] = []
@@ -86,7 +86,7 @@ def measure_agreement(
         floats.append(real.predictions)
         wholes.append(whole.predictions)
         for name in names:
-            counts[name].add(real.spikes[name], _own_spikes(layers[name], whole), start)
+            counts[name].add(real.spikes[name], own_spikes(layers[name], whole), start)
     return Agreement(
         tuple(counts[name].result(name, len(x)) for name in names), np.concatenate(floats), np.concatenate(wholes)
     )
@@ -98,7 +98,7 @@ def batch_images(tensors: dict[str, TensorInfo], steps: int) -> int:
     return max(1, min(_MOST_IMAGES, _BATCH_BYTES // (_STEP_BYTES * values)))
 
 
-def _spiking(net: Network, qnet: QuantizedNetwork, tensors: dict[str, TensorInfo]) -> list[str]:
+def spiking_layers(net: Network, qnet: QuantizedNetwork, tensors: dict[str, TensorInfo]) -> list[str]:
     """Names of the layers with spikes, which both networks must have in the same shapes."""
     mine = net.tensors()
     spiking = [layer.name for layer in qnet.layers if layer.spikes and layer.kind != "stream"]
@@ -111,7 +111,7 @@ def _spiking(net: Network, qnet: QuantizedNetwork, tensors: dict[str, TensorInfo
     return spiking
 
 
-def _own_spikes(layer: QuantizedLayer, whole: golden.GoldenResult) -> NDArray[Any]:
+def own_spikes(layer: QuantizedLayer, whole: golden.GoldenResult) -> NDArray[Any]:
     """A before the combiner, ``[N, T, C, H, W]``: bool, or of MLF units how many levels fired."""
     if layer.threshold is None:
         return whole.tensors[layer.name] != 0
@@ -122,7 +122,7 @@ def _own_spikes(layer: QuantizedLayer, whole: golden.GoldenResult) -> NDArray[An
 
 
 @dataclass
-class _Counts:
+class SpikeCounts:
     """Running totals of one layer."""
 
     neurons: int

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import floatmodel, golden
-from .agreement import LayerAgreement, _Counts, _own_spikes, _spiking, batch_images
+from .agreement import LayerAgreement, SpikeCounts, batch_images, own_spikes, spiking_layers
 from .divergence import Difference, Divergence, Margins
 from .errors import DataError
 from .isolated import isolated_differences
@@ -90,14 +90,14 @@ def compare(
     if len(x) == 0:
         raise DataError(f"network {net.name!r}: no inputs to compare on; give at least one")
     tensors = qnet.tensors()
-    spiking = set(_spiking(net, qnet, tensors))
+    spiking = set(spiking_layers(net, qnet, tensors))
     streaming = {layer.name for layer in net.layers if isinstance(layer, ConvLayer) and layer.keeps_stream}
     tallies = [
         _Tally(
             net,
             qnet,
             layer.name,
-            _Counts(int(np.prod(tensors[layer.name].shape)), net.steps) if layer.name in spiking else None,
+            SpikeCounts(int(np.prod(tensors[layer.name].shape)), net.steps) if layer.name in spiking else None,
             layer.name in streaming,
         )
         for layer in net.layers
@@ -138,7 +138,9 @@ def compare(
 class _Tally:
     """Running sums of one layer; ``counts``: where it has spikes, ``keeps``: whether it keeps a stream."""
 
-    def __init__(self, net: Network, qnet: QuantizedNetwork, name: str, counts: _Counts | None, keeps: bool) -> None:
+    def __init__(
+        self, net: Network, qnet: QuantizedNetwork, name: str, counts: SpikeCounts | None, keeps: bool
+    ) -> None:
         self.name, self.counts = name, counts
         self.layer = next(layer for layer in net.layers if layer.name == name)
         self.made = next(layer for layer in qnet.layers if layer.name == name)
@@ -160,7 +162,7 @@ class _Tally:
             self.squares[1] += float(np.square(stream).sum())
         if self.counts is None:
             return
-        mine, theirs = real.spikes[self.name], _own_spikes(self.made, whole)
+        mine, theirs = real.spikes[self.name], own_spikes(self.made, whole)
         self.counts.add(mine, theirs, start)
         differs = mine != theirs
         self.steps += differs.mean(axis=(2, 3, 4)).sum(axis=0)

@@ -1,4 +1,4 @@
-"""What one core cannot run, said by layer, limit and way out; and thresholds as a core stores them."""
+"""What one core cannot run, said by layer, limit and way out; what the quantiser keeps for it; stored thresholds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from .config import CoreConfig
 from .errors import CompileError, NetworkError
 from .program import Op
 from .quantized import LEAK_SHIFTS, IntArray, QuantizedLayer
+
+
+def core_limits(config: CoreConfig, steps: int) -> dict[str, int]:
+    """Options that :func:`refmodel.quantize.quantize` must keep for a core.
+
+    No sum exceeds its accumulators, and no membrane stream what its membranes hold over all ``steps``.
+    """
+    largest = (1 << (config.membrane_width - 1)) - 1
+    return {"max_sum": (1 << (config.acc_width - 1)) - 1, "max_stream": largest // (steps + 1)}
 
 
 def check_op(config: CoreConfig, op: Op) -> None:

@@ -15,6 +15,7 @@ from refmodel.config import CoreConfig
 from refmodel.datasets import is_name, load_data
 from refmodel.densities import random_inputs
 from refmodel.errors import DataError, ModelFileError, NetworkError
+from refmodel.limits import core_limits
 from refmodel.network import Network
 from refmodel.outline import outline
 from refmodel.preparation import prepare
@@ -75,14 +76,9 @@ def quantised(
                 "use the float network it was made from"
             )
         made = net
-    elif config is None:
-        made = quantize(net, chosen_bits(net, bits))
     else:
-        largest_sum = (1 << (config.acc_width - 1)) - 1
-        largest_membrane = (1 << (config.membrane_width - 1)) - 1
-        made = quantize(
-            net, chosen_bits(net, bits), max_sum=largest_sum, max_stream=largest_membrane // (net.steps + 1)
-        )
+        limits = {} if config is None else core_limits(config, net.steps)
+        made = quantize(net, chosen_bits(net, bits), **limits)
     return made if whole or config is None else prune(made)[0]
 
 

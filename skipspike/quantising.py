@@ -12,9 +12,9 @@ import numpy as np
 from refmodel import modelfile
 from refmodel.agreement import LayerAgreement, measure_agreement
 from refmodel.calibration import Calibration, calibrate
-from refmodel.config import CoreConfig
 from refmodel.errors import ModelFileError, NetworkError
 from refmodel.leaks import LeakForm
+from refmodel.limits import core_limits
 from refmodel.network import Network
 from refmodel.quantize import LayerReport, quantize, report
 from refmodel.widths import layer_bits as bits_of
@@ -106,12 +106,6 @@ def quantise(
         "layers": [_row(name, reports.get(name), spiking.get(name)) for name in names],
         "file": None if path is None else str(path),
     }
-
-
-def core_limits(config: CoreConfig, steps: int) -> dict[str, int]:
-    """What the quantiser must keep for a core: its accumulators, and streams that its membranes hold over all steps."""
-    largest = (1 << (config.membrane_width - 1)) - 1
-    return {"max_sum": (1 << (config.acc_width - 1)) - 1, "max_stream": largest // (steps + 1)}
 
 
 def _limits(net: Network, board: str | None) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from ..layer_checks import window_shape
 from ..layers import FloatArray
 from .nir_nodes import Convolution, Dense, Integrator, Node, Pass, Pooling, Port, Reshape, Scaling, Shape, Spiking
 
-
 #: Most values that one node may make at a step.
 VALUES_LIMIT = 1 << 26
 

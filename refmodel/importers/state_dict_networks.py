@@ -76,7 +76,7 @@ class NetworkMaker:
         stream's tensor, whose integers are large, and others as several channels of spikes.
         """
         channels = self.layers.builder.input.shape[0]
-        copies = 1
+        copies = max(1, math.ceil(min(ratio, _MOST_ONES) / (1 if ratio <= _FEW else _LARGE)))
         constant = np.zeros((copies, channels, 1, 1)), np.ones(copies)
         ones = self.layers.conv(constant, INPUT, "input.ones", neuron=Neuron("step", threshold=0.5))
         if ratio <= _FEW:

@@ -73,7 +73,12 @@ def test_every_command_runs(tmp_path: Path) -> None:
     }  # fmt: skip
     for command in commands():
         done = subprocess.run(
-            ["bash", "-c", possible(command)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1800
+            ["bash", "-c", possible(command)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=1800,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         for start, said in SAYS.items():

@@ -63,6 +63,9 @@ def test_normalised_inputs_survive_quantisation(name: str, least: float) -> None
     """The mean and what it is subtracted from share their scales: neither may cost the other its bits."""
     found, reference = imported(name)
     expected = floatmodel.run(found.network, reference.x, keep=True).tensors
-    made = golden.run(quantize(found.network, 8), reference.x, keep=True).tensors
+    whole = quantize(found.network, 8)
+    made = golden.run(whole, reference.x, keep=True).tensors
     assert (made["input.ones"] == 1).all()
+    first = next(layer for layer in whole.layers if layer.name in ("stem1", "stem"))
+    assert first.weight is not None and (np.abs(first.weight).max(axis=(1, 2, 3)) == 127).all()
     assert np.mean(made["stem"] == expected["stem"]) > least
