@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,11 @@ def software(
 
     ``rows``, one a network.  The golden model and PyTorch work on the same ``samples`` inputs in turn, ``rounds``
     times, both with ``threads`` threads (default: the processors there are): their figures are medians, and ``ratio``
-    is the median of each round's golden / PyTorch.  PyTorch (:mod:`skipspike.torch_model`) gets the batch size and
-    memory format that are fastest on a part of the inputs.  ``torch_agreement``: percent of predictions that are
-    those of the float model, on the first few.  Figures are None where there is no such thing; ``reasons`` says why.
+    is the median of each round's golden / PyTorch.  PyTorch (:mod:`skipspike.torch_model`) runs twice: ``torch``,
+    written for speed, with the batch size and memory format that are fastest on a part of the inputs; and
+    ``torch_plain``, as modules for training are written, with the fastest batch size; ``ratio_plain`` is golden /
+    torch_plain.  ``torch_agreement``: percent of predictions that are those of the float model, on the first few.
+    Figures are None where there is no such thing; ``reasons`` says why.
 
     networks: by default the bundled MNIST networks, or a small one where there are none.  data: random inputs unless
     named.  Raises SkipspikeError.
@@ -99,6 +101,7 @@ def _row(
         "weight_bits": whole.weight_bits,
         "golden": None, "float": None, "cycles": None, "compile_seconds": None,
         "torch": None, "ratio": None, "ratios": [], "torch_batch": None, "torch_layout": None, "torch_agreement": None,
+        "torch_plain": None, "ratio_plain": None, "ratios_plain": [], "torch_plain_batch": None,
         "accuracy": None, "rate": None, "reasons": {},
     }  # fmt: skip
     progress(f"{whole.name}: float model", None)
@@ -126,39 +129,44 @@ def _race(
     progress: Progress,
 ) -> None:
     """Golden model and PyTorch in turn."""
-    opponent = None
+    opponent = plain = None
     try:
         if not isinstance(net, Network):
             raise NetworkError("a network that is quantised already has no float form")
         torch = torch_model.import_torch()
         torch.set_num_threads(threads)
         progress(f"{whole.name}: tuning PyTorch", None)
-        opponent = _tuned(row, net, x)
+        layouts = {name: torch_model.TorchModel(net, channels_last=last) for name, last in _LAYOUTS.items()}
+        opponent, row["torch_layout"], row["torch_batch"] = _tuned(layouts, x)
+        modules = {"contiguous": torch_model.PlainTorchModel(net, channels_last=False)}
+        plain, _, row["torch_plain_batch"] = _tuned(modules, x)
         if real is not None:
             same = opponent(x[: len(real)]).argmax(axis=1) == real
             row["torch_agreement"] = round(100.0 * float(same.mean()), 2)
     except (NetworkError, ToolError) as error:
         row["reasons"]["torch"] = str(error)
-    mine, theirs = [], []
+    mine, theirs, plainly = [], [], []
     for turn in range(rounds):
         progress(f"{whole.name}: golden model" + (" and PyTorch in turn" if opponent else ""), turn / rounds)
         mine.append(_seconds(lambda: golden.run(whole, x, threads=threads)))
-        if opponent is not None:
-            run = opponent
-            theirs.append(_seconds(lambda run=run: run(x)))
+        for seconds, run in ((theirs, opponent), (plainly, plain)):
+            if run is not None:
+                seconds.append(_seconds(lambda run=run: run(x)))
     row["golden"] = len(x) / statistics.median(mine)
-    if theirs:
-        row["torch"] = len(x) / statistics.median(theirs)
-        row["ratios"] = [round(b / a, 3) for a, b in zip(mine, theirs, strict=True)]
-        row["ratio"] = round(statistics.median(row["ratios"]), 3)
+    for seconds, suffix in ((theirs, ""), (plainly, "_plain")):
+        if seconds:
+            row[f"torch{suffix}"] = len(x) / statistics.median(seconds)
+            row[f"ratios{suffix}"] = [round(b / a, 3) for a, b in zip(mine, seconds, strict=True)]
+            row[f"ratio{suffix}"] = round(statistics.median(row[f"ratios{suffix}"]), 3)
 
 
-def _tuned(row: dict[str, Any], net: Network, x: Images) -> Callable[[Images], NDArray[np.float32]]:
-    """PyTorch with the fastest batch size and memory format: the best of three runs each."""
+def _tuned(
+    models: Mapping[str, torch_model.TorchModel], x: Images
+) -> tuple[Callable[[Images], NDArray[np.float32]], str, int]:
+    """The fastest of some models and its batch size, with the model's name: the best of three runs each."""
     best = float("inf")
-    chosen: Callable[[Images], NDArray[np.float32]] | None = None
-    for layout, last in _LAYOUTS.items():
-        model = torch_model.TorchModel(net, channels_last=last)
+    chosen: tuple[Callable[[Images], NDArray[np.float32]], str, int] | None = None
+    for name, model in models.items():
         for batch in _BATCHES:
             if chosen is not None and batch >= 2 * len(x):
                 continue
@@ -171,8 +179,7 @@ def _tuned(row: dict[str, Any], net: Network, x: Images) -> Callable[[Images], N
             part = x[: max(_BATCHES)]
             seconds = min(_seconds(lambda run=run, part=part: run(part)) for _ in range(3))
             if seconds < best:
-                best, chosen = seconds, run
-                row |= {"torch_batch": batch, "torch_layout": layout}
+                best, chosen = seconds, (run, name, batch)
     assert chosen is not None
     return chosen
 
@@ -208,14 +215,15 @@ def _torch_version() -> str | None:
 def view(result: dict[str, Any]) -> None:
     """The rows as a table on stdout."""
     shown = table(
-        "network", ">parameters", ">T", ">golden", ">PyTorch", ">ratio", ">float", ">cycle model", ">compile s"
+        "network", ">parameters", ">T", ">golden", ">PyTorch", ">ratio", ">tuned", ">ratio", ">float", ">cycle model",
+        ">compile s",
     )
     for row in result["rows"]:
-        rates = [None if row[name] is None else f"{row[name]:,.0f}" for name in ("golden", "torch", "float", "cycles")]
-        ratio = None if row["ratio"] is None else f"{row['ratio']:.2f}"
-        seconds = None if row["compile_seconds"] is None else f"{row['compile_seconds']:.2f}"
-        cells = [rates[0], rates[1], ratio, rates[2], rates[3], seconds]
-        texts = ("-" if cell is None else cell for cell in cells)
+        columns = {
+            "golden": ",.0f", "torch_plain": ",.0f", "ratio_plain": ".2f", "torch": ",.0f", "ratio": ".2f",
+            "float": ",.0f", "cycles": ",.0f", "compile_seconds": ".2f",
+        }  # fmt: skip
+        texts = ("-" if row[name] is None else format(row[name], form) for name, form in columns.items())
         shown.add_row(row["network"], f"{row['parameters']:,}", str(row["steps"]), *texts)
     show(shown)
     versions = result["versions"]
@@ -228,7 +236,8 @@ def view(result: dict[str, Any]) -> None:
     for row in result["rows"]:
         if row["torch"] is not None:
             show(
-                f"{row['network']}: PyTorch in batches of {row['torch_batch']}, {row['torch_layout']}, predicts as the "
+                f"{row['network']}: PyTorch as modules for training have it, in batches of {row['torch_plain_batch']}; "
+                f"tuned: in place, {row['torch_layout']}, in batches of {row['torch_batch']}; it predicts as the "
                 f"float model in {row['torch_agreement']} %"
             )
         for what, reason in row["reasons"].items():

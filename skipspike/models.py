@@ -77,7 +77,7 @@ def quantised(
             )
         made = net
     else:
-        limits = {} if config is None else core_limits(config, net.steps)
+        limits: dict[str, Any] = {} if config is None else core_limits(config, net.steps)
         made = quantize(net, chosen_bits(net, bits), **limits)
     return made if whole or config is None else prune(made)[0]
 

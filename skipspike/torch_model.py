@@ -1,4 +1,4 @@
-"""A float network in PyTorch, as one would write it by hand for speed: what the golden model is measured against.
+"""A float network in PyTorch, plain and written by hand for speed: what the golden model is measured against.
 
 Batch norm is folded already.  T is folded into the batch, [T * N, C, H, W], for convolutions and pools; what a static
 input needs is computed once; neurons step through T in place.  PyTorch comes with the extra ``train``.
@@ -155,3 +155,24 @@ class TorchModel:
         if layer.combine == "iand":
             return (1.0 - spikes).mul_(shortcut)
         return spikes.maximum(shortcut)
+
+
+class PlainTorchModel(TorchModel):
+    """The same with neurons as modules for training have them: each step makes new tensors, and all are stacked."""
+
+    def _fire_level(self, neuron: Neuron, threshold: float, drive: Any, n: int) -> Any:
+        torch, steps = self._torch, self._net.steps
+        gain = 1.0 / neuron.tau if neuron.kind == "lif" and neuron.decay_input else 1.0
+        rest = (1.0 - neuron.leak) * neuron.v_reset
+        membrane = torch.full_like(drive[:n], neuron.v_reset)
+        made = []
+        for t in range(steps):
+            x = drive if len(drive) == n else drive[t * n : (t + 1) * n]
+            membrane = membrane * neuron.leak + rest + x * gain
+            spikes = (membrane >= threshold if neuron.fire == "ge" else membrane > threshold).float()
+            made.append(spikes)
+            if neuron.reset == "hard":
+                membrane = membrane * (1.0 - spikes) + neuron.v_reset * spikes
+            elif neuron.reset == "soft":
+                membrane = membrane - spikes * threshold
+        return torch.cat(made)

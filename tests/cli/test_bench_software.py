@@ -86,12 +86,13 @@ def test_torch_takes_turns(small: str, small_data: str) -> None:
         torch.set_num_threads(threads)
     (row,) = found["rows"]
     assert row["torch"] > 0 and len(row["ratios"]) == 3 and row["ratio"] == sorted(row["ratios"])[1]
+    assert row["torch_plain"] > 0 and row["ratio_plain"] == sorted(row["ratios_plain"])[1]
     assert row["torch_agreement"] == 100.0 and row["torch_layout"] in ("channels_last", "contiguous")
     assert "torch" not in row["reasons"] and found["versions"]["torch"] == torch.__version__
 
 
-@pytest.mark.parametrize("channels_last", [True, False])
-def test_torch_model_agrees_with_the_float_model(channels_last: bool) -> None:
+@pytest.mark.parametrize("form", ["plain", "contiguous", "channels_last"])
+def test_torch_model_agrees_with_the_float_model(form: str) -> None:
     """Every layer, neuron, reset and combiner that has a PyTorch form; spikes may differ where H is on a threshold."""
     pytest.importorskip("torch")
     compared, close = 0, 0
@@ -103,7 +104,8 @@ def test_torch_model_agrees_with_the_float_model(channels_last: bool) -> None:
         shape = net.input.shape if net.input.static else (net.steps, *net.input.shape)
         info = net.input.tensor
         x = rng.integers(info.min_value, info.max_value + 1, (5, *shape))
-        got = torch_model.TorchModel(net, channels_last=channels_last).logits(x)
+        kind = torch_model.PlainTorchModel if form == "plain" else torch_model.TorchModel
+        got = kind(net, channels_last=form == "channels_last").logits(x)
         real = floatmodel.run(net, x).logits
         compared += 1
         close += np.allclose(got, real, rtol=1e-3, atol=1e-3 * max(1.0, float(np.abs(real).max())))

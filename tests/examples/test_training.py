@@ -33,7 +33,7 @@ def some_digits() -> Split:
     return Split(x[:SOME].astype(np.uint8), y[:SOME].astype(np.uint8))
 
 
-def images() -> torch.Tensor:
+def images() -> Any:
     return pixels(torch.from_numpy(some_digits().x), DIGITS)
 
 
