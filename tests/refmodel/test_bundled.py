@@ -32,6 +32,11 @@ BUNDLED = {
     "digits-sew-iand-8": ("SEW-IAND", 37450, 8),
     "digits-sew-or-8": ("SEW-OR", 37450, 8),
     "digits-spiking-24": ("SPIKING", 28202, 8),
+    "fashion-ms-6": ("MS", 50466, 8),
+    "fashion-sew-add-5": ("SEW-ADD", 178834, 8),
+    "fashion-sew-add-7": ("SEW-ADD", 60882, 8),
+    "fashion-sew-add-7-w4": ("SEW-ADD", 60882, 4),
+    "mnist-ms-6": ("MS", 50466, 8),
     "mnist-sew-add-7": ("SEW-ADD", 60882, 8),
     "mnist-sew-add-7-w4": ("SEW-ADD", 60882, 4),
 }
@@ -41,7 +46,9 @@ NAMES = list(BUNDLED)
 GOALS = {
     "digits-dense": 97.0, "digits-ds-4": 98.0, "digits-ms-24": 96.0, "digits-ms-8": 97.5, "digits-sew-add-24": 95.5,
     "digits-sew-add-50": 95.0, "digits-sew-add-8": 97.5, "digits-sew-add-8-w4": 97.0, "digits-sew-and-6": 95.0,
-    "digits-sew-iand-8": 97.5, "digits-sew-or-8": 97.0, "mnist-sew-add-7": 99.0, "mnist-sew-add-7-w4": 98.0,
+    "digits-sew-iand-8": 97.5, "digits-sew-or-8": 97.0, "fashion-ms-6": 88.0,
+    "fashion-sew-add-5": 89.0, "fashion-sew-add-7": 89.5, "fashion-sew-add-7-w4": 88.5, "mnist-ms-6": 98.5,
+    "mnist-sew-add-7": 99.0, "mnist-sew-add-7-w4": 98.5,
 }  # fmt: skip
 
 TRAINING = Path(__file__).parents[2] / "docs" / "training.md"

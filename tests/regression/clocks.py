@@ -14,15 +14,19 @@ from skipspike import api
 TABLE = Path(__file__).with_name("clocks.json")
 BOARDS = ("icebreaker", "ulx3s_85f")
 SAMPLES = 4
+#: Data of networks whose own would have to be fetched, and how much of it.
+ELSE, FEW = "random", 1
 
 
 def measure() -> dict[str, dict[str, list[int]]]:
-    """Clocks of the first test images, by board and network that fits it."""
+    """Clocks of the first inputs, by board and network that fits it."""
     table: dict[str, dict[str, list[int]]] = {}
     for board in BOARDS:
         rows = table.setdefault(board, {})
         for network in api.networks()["networks"]:
-            found = api.estimate(network["name"], board=board, samples=SAMPLES)
+            bundled = network["data"] == "digits"
+            data, samples = ("digits", SAMPLES) if bundled else (ELSE, FEW)
+            found = api.estimate(network["name"], board=board, data=data, samples=samples)
             if found["fits"]:
                 rows[network["name"]] = found["clocks"]
     return table
