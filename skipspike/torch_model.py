@@ -4,6 +4,8 @@ Batch norm is folded already.  T is folded into the batch, [T * N, C, H, W], for
 input needs is computed once; neurons step through T in place.  PyTorch comes with the extra ``train``.
 """
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 from collections.abc import Callable
