@@ -30,8 +30,8 @@ RANDOM = "random"
 RANDOM_SAMPLES = 32
 #: Networks of the zoo with more parameters are described without weights.
 MOST_PARAMETERS = 2_000_000
-#: Images evaluated between two words of progress.
-_BATCH = 30
+#: Images evaluated between two words of progress; the models take them in parts of their own.
+_BATCH = 500
 
 
 def open_network(network: str | Path, *, sketch: bool = False) -> Network | QuantizedNetwork:
