@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -69,29 +69,19 @@ class SpikeMemory(wiring.Component):
         depth, width = self._config.spike_depth, self._config.spike_width
         on_ice40 = isinstance(platform, SiliconBluePlatform)
         sections = ice40_sections(depth, width) if on_ice40 else (depth,)
+        if len(sections) == 1:
+            self._slices(m, "", depth, on_ice40, self.write.en, self.read.data)
+            return m
         found, start = self.read.data, 0
         for words in sections:
-            data = Signal(width, name=f"data{start}")
+            # Sections are powers of two, the largest first: the upper bits of an address tell its own.
             bits = (words - 1).bit_length()
-            written_here = len(sections) == 1 or self.write.addr[bits:] == start >> bits
-            part = _ice40_part(words) if on_ice40 else width
-            for low in range(0, width, part):
-                piece = slice(low, min(low + part, width))
-                memory = Memory(shape=piece.stop - piece.start, depth=words, init=[], attrs=COLLISION_FREE)
-                m.submodules[f"words{start}_bits{low}"] = memory
-                write, read = memory.write_port(), memory.read_port()
-                m.d.comb += [
-                    write.en.eq(self.write.en & written_here),
-                    write.addr.eq(self.write.addr),
-                    write.data.eq(self.write.data[piece]),
-                    read.en.eq(self.read.en),
-                    read.addr.eq(self.read.addr),
-                    data[piece].eq(read.data),
-                ]
+            data = Signal(width, name=f"data{start}")
+            write_here = self.write.en & (self.write.addr[bits:] == start >> bits)
+            self._slices(m, f"words{start}_", words, on_ice40, write_here, data)
             if start + words == depth:
                 m.d.comb += found.eq(data)
             else:
-                # Sections are powers of two, the largest first: the upper bits of an address tell its own.
                 read_here, others = Signal(name=f"read_here{start}"), Signal(width, name=f"beyond{start}")
                 with m.If(self.read.en):
                     m.d.sync += read_here.eq(self.read.addr[bits:] == start >> bits)
@@ -99,3 +89,21 @@ class SpikeMemory(wiring.Component):
                 found = others
             start += words
         return m
+
+    def _slices(self, m: Module, prefix: str, depth: int, on_ice40: bool, write_en: Value, data: Signal) -> None:
+        """A section of ``depth`` words, side by side in block RAMs of its depth; ``data`` is what is read."""
+        width = self._config.spike_width
+        part = _ice40_part(depth) if on_ice40 else width
+        for low in range(0, width, part):
+            bits = slice(low, min(low + part, width))
+            memory = Memory(shape=bits.stop - bits.start, depth=depth, init=[], attrs=COLLISION_FREE)
+            m.submodules[f"{prefix}bits{low}"] = memory
+            write, read = memory.write_port(), memory.read_port()
+            m.d.comb += [
+                write.en.eq(write_en),
+                write.addr.eq(self.write.addr),
+                write.data.eq(self.write.data[bits]),
+                read.en.eq(self.read.en),
+                read.addr.eq(self.read.addr),
+                data[bits].eq(read.data),
+            ]
