@@ -16,7 +16,7 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 PAGE, DATA = "components.md", "components.json"
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def table_lines(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """Lines of a table; columns whose name begins with ">" are right-aligned."""
     marks = ["---:" if column.startswith(">") else "---" for column in columns]
     lines = [[column.lstrip(">") for column in columns], marks, *([str(cell) for cell in row] for row in rows)]
@@ -47,7 +47,7 @@ def markdown(table: dict[str, Any]) -> str:
         ]
         for row in table["rows"]
     ]
-    lines = [f"Tools: {tools}.", "", "### Sizes", "", *_table(columns, rows), "", "### Differences", ""]
+    lines = [f"Tools: {tools}.", "", "### Sizes", "", *table_lines(columns, rows), "", "### Differences", ""]
     columns = (
         "feature",
         "in",
@@ -81,7 +81,7 @@ def markdown(table: dict[str, Any]) -> str:
         ]
         for row in table["differences"]
     ]
-    return "\n".join([*lines, *_table(columns, rows)])
+    return "\n".join([*lines, *table_lines(columns, rows)])
 
 
 def with_figures(page: str, table: dict[str, Any]) -> str:
@@ -92,7 +92,7 @@ def with_figures(page: str, table: dict[str, Any]) -> str:
     return f"{head}{BEGIN}\n{markdown(table)}\n{END}{rest.split(END)[1]}"
 
 
-def _json(table: dict[str, Any]) -> str:
+def json_text(table: dict[str, Any]) -> str:
     """JSON with a line for each row."""
     parts = []
     for key, value in sorted(table.items()):
@@ -115,5 +115,5 @@ def write_figures(folder: Path, table: dict[str, Any]) -> list[Path]:
     except OSError as error:
         raise BoardError(f"{page} cannot be read: {error.strerror}; --docs takes the folder 'docs'") from None
     write_text(page, text)
-    write_text(folder / DATA, _json(table))
+    write_text(folder / DATA, json_text(table))
     return [page, folder / DATA]

@@ -40,7 +40,7 @@ _PACK: dict[Family, tuple[str, ...]] = {
 _CELLS: dict[Family, str] = {"ice40": "ICESTORM_LC", "ecp5": "TRELLIS_COMB"}
 #: What goes before synthesis: flattened, with nets in single bits; if the tool gives up, otherwise. Yosys' ABC in
 #: WebAssembly ends without a word on some netlists, which the order of nets decides.
-_RECIPES = ("proc; flatten; opt_clean; splitnets", "proc; flatten; opt_clean", "")
+RECIPES = ("proc; flatten; opt_clean; splitnets", "proc; flatten; opt_clean", "")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Subject:
     @property
     def source(self) -> str:
         """Digest of the gateware and of what is done with it; tools do not enter."""
-        parts = (str(FORMAT), self.family, *_RECIPES, _SYNTH[self.family], *_PACK[self.family], self.il)
+        parts = (str(FORMAT), self.family, *RECIPES, _SYNTH[self.family], *_PACK[self.family], self.il)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
@@ -187,7 +187,7 @@ def synthesise(what: Subject, kind: Kind = "yowasp", *, timeout: float = 300.0, 
         folder = Path(name)
         (folder / "top.il").write_text(what.il)
         problem: ToolError | None = None
-        for recipe in _RECIPES:
+        for recipe in RECIPES:
             steps = ["read_rtlil top.il", "hierarchy -top top", recipe, f"{_SYNTH[what.family]} -top top"]
             script = "\n".join([*(step for step in steps if step), "write_json top.json"])
             (folder / "synth.ys").write_text(script + "\n")
@@ -210,12 +210,12 @@ def synthesise(what: Subject, kind: Kind = "yowasp", *, timeout: float = 300.0, 
     return count(netlist, log, what.family)
 
 
-def count(netlist: dict[str, Any], pack_log: str, family: Family) -> Size:
+def count(netlist: dict[str, Any], pack_log: str, family: Family, top: str = "top") -> Size:
     """Size from Yosys' JSON netlist and nextpnr's log.  Raises ToolError if one has not what is expected."""
     try:
-        cells = {name: cell["type"] for name, cell in netlist["modules"]["top"]["cells"].items()}
+        cells = {name: cell["type"] for name, cell in netlist["modules"][top]["cells"].items()}
     except (KeyError, TypeError, AttributeError):
-        raise ToolError("yosys wrote no netlist of a module 'top'") from None
+        raise ToolError(f"yosys wrote no netlist of a module '{top}'") from None
     found = re.search(rf"{_CELLS[family]}:\s*(\d+)/", pack_log)
     if found is None:
         raise ToolError(f"nextpnr did not say how many {_CELLS[family]} it packed")

@@ -1,4 +1,4 @@
-"""The verb ``bench``: what the gateware's components take, measured with the FPGA tools; how fast the software is."""
+"""The verb ``bench``: what components and cores take, how fast networks run on them, how fast the software is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from . import bench_anchors, bench_cores, bench_networks
 from .console import note, show, table
 from .progress import Progress, silent
 
@@ -110,13 +111,13 @@ def _view(result: dict[str, Any]) -> None:
 def mount(app: typer.Typer, finish: Callable[..., None]) -> None:
     """Adds ``bench`` to the command line; ``finish`` does a verb's work and prints its result."""
     group = typer.Typer(
-        name="bench", help="Measure the gateware with the FPGA tools, or the software.", no_args_is_help=True,
+        name="bench", help="Measure gateware, networks on it, or the software.", no_args_is_help=True,
         rich_markup_mode=None,
     )  # fmt: skip
 
     @group.callback()
     def _bench() -> None:
-        """Measure the gateware with the FPGA tools, or the software."""
+        """Measure gateware, networks on it, or the software."""
 
     @group.command("components")
     def _components(
@@ -152,6 +153,10 @@ def mount(app: typer.Typer, finish: Callable[..., None]) -> None:
             lambda result: f"{result['failed']} syntheses failed" if result["failed"] else None,
         )
 
+    bench_cores.mount(group, finish)
+    bench_networks.mount(group, finish)
+    bench_anchors.mount(group, finish)
+
     @group.command("software")
     def _software(
         networks: Annotated[
@@ -167,11 +172,14 @@ def mount(app: typer.Typer, finish: Callable[..., None]) -> None:
         bits: Annotated[
             int | None, typer.Option(metavar="N", min=2, max=16, help="Weight bits, instead of the network's own.")
         ] = None,
+        simulate: Annotated[
+            int, typer.Option(metavar="N", min=0, help="Inputs that Verilator simulates; 0: no simulation.")
+        ] = 1,
         as_json: Annotated[
             bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
         ] = False,
     ) -> None:
-        """Speed of golden model, float model, cycle model and compiler, and of PyTorch."""
+        """Speed of golden, float and cycle model, compiler, Verilog and simulation, and of PyTorch."""
         from . import bench_software
 
         finish(
@@ -183,6 +191,7 @@ def mount(app: typer.Typer, finish: Callable[..., None]) -> None:
                 data=data,
                 board=board,
                 bits=bits,
+                simulate=simulate,
                 progress=progress,
             ),
             bench_software.view,

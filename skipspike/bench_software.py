@@ -1,4 +1,4 @@
-"""The verb ``bench software``: how fast the models and the compiler are, and PyTorch on the same processors."""
+"""The verb ``bench software``: how fast models, compiler and simulation are, and PyTorch on the same processors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from refmodel.compiler import compile_network
 from refmodel.cycles import run_timing
 from refmodel.errors import CompileError, ConfigError, NetworkError, ToolError
 from refmodel.network import Network
+from refmodel.program import Program
 from refmodel.quantized import QuantizedNetwork
 
-from . import torch_model
+from . import bench_hardware, torch_model
 from .console import note, show, table
 from .cores import core_for
 from .models import RANDOM, open_network, percent, quantised, samples_of
@@ -29,6 +30,8 @@ from .progress import Progress, silent
 DEFAULT_SAMPLES = 1000
 _FEW = 32
 _VERY_FEW = 4
+#: Turns of the cycle model and of the golden model beside it, of which the best counts.
+_TRIES = 3
 #: Rounds, in each of which the golden model and PyTorch take their turn on all inputs.
 DEFAULT_ROUNDS = 5
 #: What PyTorch's batch size and memory format are chosen from, by trying.
@@ -49,6 +52,7 @@ def software(
     data: str | Path = RANDOM,
     board: str = "icebreaker",
     bits: int | None = None,
+    simulate: int = 1,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Images a second of the golden model, the float model, the cycle model and PyTorch; seconds to compile.
@@ -59,16 +63,23 @@ def software(
     written for speed, with the batch size and memory format that are fastest on a part of the inputs; and
     ``torch_plain``, as modules for training are written, with the fastest batch size; ``ratio_plain`` is golden /
     torch_plain.  ``torch_agreement``: percent of predictions that are those of the float model, on the first few.
-    Figures are None where there is no such thing; ``reasons`` says why.
+    ``cycles_ratio``: time of the cycle model / time of the golden model on the same few inputs (best of three each).
+    ``compile_seconds``: quantising and compiling for the board's core; ``generate_seconds``: its Verilog.
+    ``simulate`` inputs run in Verilator, every clock compared: ``simulate_build_seconds``, ``simulate_clocks`` and
+    ``simulate_clocks_per_second``; with 0 there is no simulation.  Figures are None where there is no such thing;
+    ``reasons`` says why.
 
     networks: by default the bundled MNIST networks, or a small one where there are none.  data: random inputs unless
     named.  Raises SkipspikeError.
     """
     if samples < 1 or rounds < 1 or (threads is not None and threads < 1):
         raise ConfigError("samples, rounds and threads must be at least 1")
+    if simulate < 0:
+        raise ConfigError(f"simulate must be a number of inputs, or 0, not {simulate}")
+    get_board(board)  # before any work
     threads = golden.usable_processors() if threads is None else threads
     chosen = networks or [name for name in bundled.names() if name.startswith(_PREFIX)] or [_FALLBACK]
-    rows = [_row(network, samples, rounds, threads, data, board, bits, progress) for network in chosen]
+    rows = [_row(network, samples, rounds, threads, data, board, bits, simulate, progress) for network in chosen]
     return {
         "rows": rows,
         "samples": samples,
@@ -88,6 +99,7 @@ def _row(
     data: str | Path,
     board: str,
     bits: int | None,
+    simulate: int,
     progress: Progress,
 ) -> dict[str, Any]:
     net = open_network(network)
@@ -99,7 +111,9 @@ def _row(
         "steps": whole.steps,
         "input": list(whole.input.shape),
         "weight_bits": whole.weight_bits,
-        "golden": None, "float": None, "cycles": None, "compile_seconds": None,
+        "golden": None, "float": None, "cycles": None, "cycles_ratio": None, "compile_seconds": None,
+        "generate_seconds": None, "simulate_build_seconds": None, "simulate_clocks": None,
+        "simulate_clocks_per_second": None,
         "torch": None, "ratio": None, "ratios": [], "torch_batch": None, "torch_layout": None, "torch_agreement": None,
         "torch_plain": None, "ratio_plain": None, "ratios_plain": [], "torch_plain_batch": None,
         "accuracy": None, "rate": None, "reasons": {},
@@ -114,7 +128,9 @@ def _row(
     row["rate"] = round(float(np.mean(list(result.fired.values()))), 4) if result.fired else None
     _race(row, net, whole, x, real, rounds, threads, progress)
     progress(f"{whole.name}: compiler and cycle model", None)
-    _compile(row, net, bits, board, x)
+    program = _compile(row, net, bits, board, x, threads)
+    if program is not None:
+        bench_hardware.measure(row, program, x[:simulate], progress)
     return row
 
 
@@ -184,8 +200,10 @@ def _tuned(
     return chosen
 
 
-def _compile(row: dict[str, Any], net: Network | QuantizedNetwork, bits: int | None, board: str, x: Images) -> None:
-    """Seconds to compile for a board, and images a second of the cycle model."""
+def _compile(
+    row: dict[str, Any], net: Network | QuantizedNetwork, bits: int | None, board: str, x: Images, threads: int
+) -> Program | None:
+    """Seconds to compile for a board, and images a second of the cycle model; the program, if there is one."""
     found = get_board(board)
     try:
         start = time.perf_counter()
@@ -194,9 +212,14 @@ def _compile(row: dict[str, Any], net: Network | QuantizedNetwork, bits: int | N
         row["compile_seconds"] = time.perf_counter() - start
     except (CompileError, ConfigError, NetworkError) as error:
         row["reasons"]["compile"] = str(error)
-        return
-    kept = golden.run(program.network, x[:_VERY_FEW], keep=True)
-    row["cycles"] = len(x[:_VERY_FEW]) / _seconds(lambda: run_timing(program, kept.tensors))
+        return None
+    few = x[:_VERY_FEW]
+    kept = golden.run(program.network, few, keep=True)
+    cycles = min(_seconds(lambda: run_timing(program, kept.tensors)) for _ in range(_TRIES))
+    own = min(_seconds(lambda: golden.run(program.network, few, threads=threads)) for _ in range(_TRIES))
+    row["cycles"] = len(few) / cycles
+    row["cycles_ratio"] = round(cycles / own, 2)
+    return program
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -216,12 +239,13 @@ def view(result: dict[str, Any]) -> None:
     """The rows as a table on stdout."""
     shown = table(
         "network", ">parameters", ">T", ">golden", ">PyTorch", ">ratio", ">tuned", ">ratio", ">float", ">cycle model",
-        ">compile s",
-    )
+        ">/ golden", ">compile s", ">Verilog s", ">simulated clocks/s",
+    )  # fmt: skip
     for row in result["rows"]:
         columns = {
             "golden": ",.0f", "torch_plain": ",.0f", "ratio_plain": ".2f", "torch": ",.0f", "ratio": ".2f",
-            "float": ",.0f", "cycles": ",.0f", "compile_seconds": ".2f",
+            "float": ",.0f", "cycles": ",.0f", "cycles_ratio": ".2f", "compile_seconds": ".2f",
+            "generate_seconds": ".2f", "simulate_clocks_per_second": ",.0f",
         }  # fmt: skip
         texts = ("-" if row[name] is None else format(row[name], form) for name, form in columns.items())
         shown.add_row(row["network"], f"{row['parameters']:,}", str(row["steps"]), *texts)

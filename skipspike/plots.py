@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _INK, _FAINT = "#333333", "#dddddd"
 _FLOAT, _INTEGER, _CORE, _DIFFERENT = "#0072b2", "#e69f00", "#009e73", "#c03a2b"
-_STYLE: Any = {
+STYLE: Any = {
     "svg.hashsalt": "skipspike",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -75,7 +75,7 @@ def draw(result: Mapping[str, Any], made: Comparison | None, folder: Path) -> li
             lambda figure, axes: _own(axes, [one for one in layers if one["own"] is not None]),
         )
         figures["margins"] = ((5.2, 4.4), lambda figure, axes: _margins(axes, made))
-    with new_folder(folder) as partial, mpl.rc_context(rc=_STYLE):
+    with new_folder(folder) as partial, mpl.rc_context(rc=STYLE):
         for name, (size, fill) in figures.items():
             figure = Figure(figsize=size, layout="constrained")
             fill(figure, figure.add_subplot())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from refmodel import floatmodel
-from skipspike import bench_software, torch_model
+from refmodel.errors import ToolError
+from skipspike import bench_hardware, bench_software, torch_model
+from skipspike.bench_hardware import generate_seconds, simulate_seconds
 from skipspike.cli import app
+from skipspike.hardware import compiled
 from tests.float_networks import random_float_network
 
 
@@ -29,17 +33,27 @@ def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", refuse)
 
 
+@pytest.fixture(autouse=True)
+def no_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verilog takes seconds to make, a simulation half a minute."""
+    monkeypatch.setattr(bench_hardware, "generate_seconds", lambda program: 1.5)
+    monkeypatch.setattr(bench_hardware, "simulate_seconds", lambda program, x: (20.0, 1000 * len(x), 0.5))
+
+
 def bench(*arguments: str) -> Any:
     return CliRunner().invoke(app, ["bench", "software", *arguments])
 
 
 def test_without_torch_the_rest_is_measured(small: str, small_data: str, no_torch: None) -> None:
-    result = bench(small, "--samples", "6", "--rounds", "2", "--threads", "1", "--data", small_data, "--json")
+    arguments = ["--samples", "6", "--rounds", "2", "--threads", "1", "--data", small_data, "--simulate", "0"]
+    result = bench(small, *arguments, "--json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     (row,) = found["rows"]
     assert row["network"] == "small" and row["input"] == [1, 4, 4] and row["steps"] == 4
-    assert all(row[name] > 0 for name in ("golden", "float", "cycles", "compile_seconds"))
+    assert all(row[name] > 0 for name in ("golden", "float", "cycles", "cycles_ratio"))
+    assert row["compile_seconds"] > 0 and row["generate_seconds"] > 0
+    assert row["simulate_clocks"] is None and row["reasons"]["simulation"] == "it was asked for on no inputs"
     assert row["torch"] is row["ratio"] is None and "skipspike[train]" in row["reasons"]["torch"]
     assert (
         found["threads"] == 1
@@ -54,11 +68,52 @@ def test_without_torch_the_rest_is_measured(small: str, small_data: str, no_torc
 
 
 def test_a_table_for_people(small: str, no_torch: None) -> None:
-    result = bench(small, "--samples", "3", "--rounds", "1")
+    result = bench(small, "--samples", "3", "--rounds", "1", "--simulate", "2")
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].split()[:3] == ["network", "parameters", "T"] and lines[1].split()[0] == "small"
+    assert lines[1].split()[-2:] == ["1.50", "4,000"]
     assert "data random" in result.stdout and "small: no figures of torch: PyTorch is not installed" in result.stderr
+
+
+def test_a_simulation_that_fails_has_a_reason(small: str, no_torch: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise ToolError("no Verilator")
+
+    monkeypatch.setattr(bench_hardware, "simulate_seconds", fail)
+    (row,) = bench_software.software([small], samples=2, rounds=1)["rows"]
+    assert row["simulate_clocks"] is None and row["reasons"]["simulation"] == "no Verilator"
+
+
+def test_seconds_of_a_simulation_begin_when_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def simulate(job: Any, folder: Any, progress: Any) -> list[Any]:
+        for step, seconds in (
+            ("generating Verilog", 2.0),
+            ("compiling", 30.0),
+            ("simulating", 3.0),
+            ("simulating", 1.0),
+        ):
+            progress(step, 0.0)
+            now[0] += seconds
+        return [SimpleNamespace(mismatched=job.bad, clocks=500)] * 2
+
+    program: Any = SimpleNamespace(config=None, original=None)
+    monkeypatch.setattr("sim.cocotb_sim.simulate", simulate)
+    monkeypatch.setattr(bench_hardware.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("sim.job.Job", lambda *_: SimpleNamespace(bad=0))
+    assert simulate_seconds(program, np.zeros(2)) == (32.0, 1000, 4.0)
+    monkeypatch.setattr("sim.job.Job", lambda *_: SimpleNamespace(bad=1))
+    with pytest.raises(ToolError, match="differs from the models"):
+        simulate_seconds(program, np.zeros(2))
+
+
+@pytest.mark.slow
+def test_verilog_and_verilator_are_timed(small: str) -> None:
+    _, program = compiled(small, "icebreaker", None)
+    build, clocks, seconds = simulate_seconds(program, np.zeros((1, 1, 4, 4), np.int64))
+    assert generate_seconds(program) > 0 and build > 0 and clocks > 100 and seconds > 0
 
 
 def test_a_network_that_the_board_cannot_run_has_no_clocks(monkeypatch: pytest.MonkeyPatch, small: str) -> None:
@@ -72,7 +127,7 @@ def test_a_network_that_the_board_cannot_run_has_no_clocks(monkeypatch: pytest.M
 
 
 def test_wrong_options_end_with_2(small: str) -> None:
-    assert bench(small, "--samples", "0").exit_code == 2
+    assert bench(small, "--samples", "0").exit_code == bench(small, "--simulate", "-1").exit_code == 2
     assert bench(small, "--board", "nothing").exit_code == 1
 
 
@@ -80,7 +135,7 @@ def test_torch_takes_turns(small: str, small_data: str) -> None:
     torch = pytest.importorskip("torch")
     threads = torch.get_num_threads()
     try:
-        found = bench_software.software([small], samples=6, rounds=3, threads=1, data=small_data)
+        found = bench_software.software([small], samples=6, rounds=3, threads=1, data=small_data, simulate=0)
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(threads)
