@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .attention_layout import attention_words
 from .bounds import LayerBounds, network_bounds
 from .buffers import Buffer, chunk_count, plan_buffers, stored_tensors
 from .config import CoreConfig
 from .errors import CompileError
-from .layout import CombineOp, descriptor_bits, descriptor_fields, descriptor_words, header_fields, pack, param_fields
-from .limits import check_op, check_widths, stored_threshold
+from .image import StoreImage, word_rows
+from .layout import CombineOp, header_fields, pack
+from .limits import check_op, check_widths
 from .lowering import lower
 from .program import Op, Program, Slab
-from .quantized import INPUT, IntArray, QuantizedNetwork, TensorInfo
+from .quantized import INPUT, QuantizedNetwork, TensorInfo
+from .slab_image import slab_rows
 from .streams import StreamBuffer, plan_streams
 
 _COMBINE = {
@@ -45,7 +48,8 @@ def compile_network(net: QuantizedNetwork, config: CoreConfig) -> Program:
     streams = plan_streams(net, config)
     ops = _ops(net, config, bounds)
     buffers = plan_buffers(net, config)
-    image: list[int] = []
+    parts: list[NDArray[np.uint8]] = []  # of the image
+    words = 0
     slabs: list[Slab] = []
     for op in ops:
         for group in range(op.groups):
@@ -57,19 +61,21 @@ def compile_network(net: QuantizedNetwork, config: CoreConfig) -> Program:
                     descriptor |= {"in_x": 0, "in_y": 0}  # every window lies outside: tiles drain at once
                 if op.extracts:
                     descriptor |= _extraction_fields(op, group, plane, buffers)
-                slab = Slab(op, group, len(image), descriptor, plane)
+                slab = Slab(op, group, words, descriptor, plane)
                 if config.attention is not None and op.layer.attention is not None:
                     descriptor |= _attention_fields(config, slab)
                 slabs.append(replace(slab, descriptor=descriptor))
-                image += _slab_image(config, slabs[-1], bounds[op.layer.name])
+                parts.append(slab_rows(config, slabs[-1], bounds[op.layer.name]))
+                words += len(parts[-1])
     classes = ops[-1].out.shape[0]
-    image.append(pack(header_fields(config), {"end": 1, "classes_last": classes - 1}))
+    end = pack(header_fields(config), {"end": 1, "classes_last": classes - 1})
+    image = StoreImage(np.concatenate([*parts, word_rows([end], config.store_width)]))
     if len(image) > config.store_depth:
         raise CompileError(
             f"network '{net.name}' needs {len(image)} words of {config.store_width} bits in the resting store, "
             f"this core has {config.store_depth}; use fewer weight bits or channels, or a board with more memory"
         )
-    return Program(config, net, tuple(ops), tuple(slabs), buffers, streams, tuple(image), chunks, original)
+    return Program(config, net, tuple(ops), tuple(slabs), buffers, streams, image, chunks, original)
 
 
 def _ops(net: QuantizedNetwork, config: CoreConfig, bounds: dict[str, LayerBounds]) -> list[Op]:
@@ -244,68 +250,3 @@ def _stream_fields(
         values |= {"keeps_stream": 1, "stream_out": buffer.base + group * buffer.group_words}
         values["stream_step"] = buffer.tile_step
     return values
-
-
-def _slab_image(
-    config: CoreConfig, slab: Slab, bounds: LayerBounds
-) -> list[int]:
-    op, group, descriptor = slab.op, slab.group, slab.descriptor
-    header = {"weights_last": op.weights - 1}
-    if slab.attention_words:
-        header["attention_words"] = len(slab.attention_words)
-    image = [pack(header_fields(config), header)]
-    weights = _slab_weights(config, op, group)  # [K, n, P]
-    mask = (1 << config.weight_bits) - 1
-    for row in (weights.reshape(-1, config.output_lanes) & mask).tolist():
-        word = 0
-        for lane, value in enumerate(row):
-            word |= value << (lane * config.weight_bits)
-        image.append(word)
-    image += _slab_params(config, op, group, bounds)
-    image += slab.attention_words
-    packed = pack(descriptor_fields(config), descriptor)
-    assert descriptor_bits(config) >= packed.bit_length()
-    width = config.store_width
-    image += [(packed >> (i * width)) & ((1 << width) - 1) for i in range(descriptor_words(config))]
-    return image
-
-
-def _slab_weights(config: CoreConfig, op: Op, group: int) -> IntArray:
-    """``[K, words, P]``: event lane k owns channels k*W .. k*W+W-1 of every group of P."""
-    lanes, events, per_word = config.output_lanes, config.event_lanes, config.channels_per_word
-    if not op.scans:
-        return np.zeros((events, 1, lanes), np.int64)
-    if op.pool:
-        return np.eye(lanes, dtype=np.int64).reshape(events, per_word, lanes)
-    weight = op.layer.weight
-    assert weight is not None
-    _, cin, kh, kw = weight.shape
-    part = weight[group * lanes : (group + 1) * lanes]
-    padded = np.zeros((lanes, op.words * lanes, kh, kw), np.int64)
-    padded[: part.shape[0], :cin] = part
-    split = padded.reshape(lanes, op.words, events, per_word, kh, kw)
-    words = split.transpose(2, 4, 5, 1, 3, 0).reshape(events, -1, lanes)
-    return np.concatenate([words, -words], axis=1) if op.top_tag else words
-
-
-def _slab_params(config: CoreConfig, op: Op, group: int, bounds: LayerBounds) -> list[int]:
-    lanes, layer = config.output_lanes, op.layer
-    count = op.out.shape[0]
-    unreachable = (1 << (config.membrane_width - 1)) - 1
-    zero = np.zeros(count, np.int64)
-    bias = zero if layer.bias is None else layer.bias
-    both = bias if layer.current is None else bias + layer.current
-    threshold = zero + unreachable if layer.kind == "readout" else stored_threshold(layer, bounds)
-    words = []
-    for lane in range(lanes):
-        channel = group * lanes + lane
-        if channel < count:
-            values = {
-                "threshold": int(threshold[channel]),
-                "bias": int(bias[channel]),
-                "bias_shortcut": int(both[channel]),
-            }
-        else:
-            values = {"threshold": unreachable}
-        words.append(pack(param_fields(config), values))
-    return words

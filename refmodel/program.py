@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .buffers import Buffer
 from .config import CoreConfig
 from .errors import DataError
+from .image import StoreImage
 from .layout import descriptor_words
 from .quantized import INPUT, QuantizedLayer, QuantizedNetwork, TensorInfo, bits_range
 from .streams import StreamBuffer
@@ -101,7 +102,7 @@ class Program:
     slabs: tuple[Slab, ...]
     buffers: dict[str, Buffer]
     streams: dict[str, StreamBuffer]
-    image: tuple[int, ...]
+    image: StoreImage
     chunks: int
     original: QuantizedNetwork
 
@@ -168,13 +169,11 @@ class Program:
 
     def image_bytes(self) -> bytes:
         """The image as bytes, each store word little-endian."""
-        size = self.config.store_width // 8
-        return b"".join(word.to_bytes(size, "little") for word in self.image)
+        return self.image.to_bytes()
 
     def write(self, folder: Path) -> list[Path]:
         """Write ``program.bin`` (the image), ``program.hex`` (for $readmemh) and ``program.json``."""
         folder.mkdir(parents=True, exist_ok=True)
-        size = self.config.store_width // 4
         raw = self.image_bytes()
         summary = {
             "network": self.network.name,
@@ -189,7 +188,7 @@ class Program:
         }
         contents = {
             "program.bin": raw,
-            "program.hex": "".join(f"{word:0{size}x}\n" for word in self.image).encode(),
+            "program.hex": self.image.to_hex(),
             "program.json": (json.dumps(summary, indent=1) + "\n").encode(),
         }
         paths = []
