@@ -51,7 +51,9 @@ def sum_bound(layer: QuantizedLayer, largest: int) -> int:
         return layer.kernel[0] * layer.kernel[1] * largest
     if layer.weight.size == 0:
         return 0
-    return int(np.abs(layer.weight.astype(object)).sum(axis=(1, 2, 3)).max()) * largest
+    in_words = magnitude(layer.weight) * layer.weight[0].size < 1 << 63  # sums of 64 bits are exact
+    weight = layer.weight.astype(np.int64 if in_words else object, copy=False)
+    return int(np.abs(weight).sum(axis=(1, 2, 3)).max()) * largest
 
 
 def magnitude(vector: IntArray | None) -> int:

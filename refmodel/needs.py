@@ -13,9 +13,9 @@ import numpy as np
 from .bounds import LayerBounds, bits_needed, network_bounds
 from .buffers import chunk_count, plan_buffers
 from .compiler import _ops as make_ops
-from .compiler import stored_threshold
 from .config import CoreConfig
 from .layout import descriptor_words
+from .limits import stored_threshold
 from .program import Op
 from .quantized import QuantizedNetwork
 from .streams import stream_words

@@ -20,6 +20,7 @@ from .config import CoreConfig
 from .cycles import op_timing
 from .densities import Values, tensor_values
 from .errors import CompileError
+from .image import StoreImage
 from .layout import Flag, descriptor_words
 from .lowering import lower
 from .needs import Limit, Plan, plan
@@ -192,7 +193,7 @@ class _Clocks:
             counts = np.stack(planes, axis=2) if planes else np.zeros((1, visits, 1, 1, 1, 1, config.event_lanes), int)
             program = Program(
                 config=config, network=self.net, original=self.net, ops=(tile,), slabs=(), buffers={}, streams={},
-                image=(), chunks=visits,
+                image=StoreImage(np.zeros((0, 1), np.uint8)), chunks=visits,
             )  # fmt: skip
             timing = op_timing(program, tile, counts, 0)
             drains = timing.barriers[_drains(timing.items.flag)].astype(float)

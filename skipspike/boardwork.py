@@ -45,6 +45,7 @@ def build(
     board: str,
     out: str | Path,
     bits: int | None = None,
+    core: str | Path = "auto",
     seed: int = 1,
     tools: Literal["yowasp", "native"] = "yowasp",
     progress: Progress = silent,
@@ -52,11 +53,12 @@ def build(
     """Synthesis, place and route, and packing of the board's core, with the network's program beside it.
 
     Where the resting store is block RAM, the program is in the bitstream; SPRAM gets it over the host link.
-    A design that misses its clock is built all the same: see ``timing_met``.  Raises SkipspikeError.
+    ``core``: as :func:`skipspike.cores.mapped` takes it.  A design that misses its clock is built all the same: see
+    ``timing_met``.  Raises SkipspikeError.
     """
     from boards.build import build as run
 
-    found, program = compiled(network, board, bits)
+    found, program = compiled(network, board, bits, core, progress)
     in_bitstream = program.config.store == "bram"
     made = run(
         found,

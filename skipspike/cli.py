@@ -15,6 +15,7 @@ from .command import (
     Bits,
     BoardName,
     BuildOut,
+    CoreChoice,
     Data,
     Folder,
     Json,
@@ -102,6 +103,11 @@ def estimate(
         str | None,
         typer.Option(metavar="RATE", help="Rate of all neurons, or LAYER=RATE,... with patterns; implies --analytic."),
     ] = None,
+    core: CoreChoice = "auto",
+    bandwidth: Annotated[
+        float | None,
+        typer.Option(metavar="MB/S", help="Weights come from an external memory this fast; implies --analytic."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Clocks, memories, and whether it fits."""
@@ -109,7 +115,16 @@ def estimate(
 
     finish(
         lambda p: api.estimate(
-            network, board=board, data=data, samples=samples, bits=bits, analytic=analytic, density=density, progress=p
+            network,
+            board=board,
+            data=data,
+            samples=samples,
+            bits=bits,
+            analytic=analytic,
+            density=density,
+            core=core,
+            bandwidth=bandwidth,
+            progress=p,
         ),
         views.estimate,
         as_json,
@@ -161,6 +176,7 @@ def generate(
         list[str] | None, typer.Option("--set", metavar="PARAMETER=VALUE", help="A parameter of the component.")
     ] = None,
     bits: Bits = None,
+    core: CoreChoice = "auto",
     as_json: Json = False,
 ) -> None:
     """Write Verilog, program image and example, or the Verilog of one component."""
@@ -174,6 +190,8 @@ def generate(
         pairs[key] = value
     if pairs and component is None:
         raise typer.BadParameter("--set goes with --component")
+    if core != "auto" and component is not None:
+        raise typer.BadParameter("--core goes with NET")
     if component is not None:
         finish(
             lambda p: api.generate_component(component, out=out, settings=pairs, progress=p), views.generate, as_json
@@ -181,7 +199,7 @@ def generate(
         return
     assert network is not None and board is not None
     finish(
-        lambda p: api.generate(network, board=board, out=out, data=data, bits=bits, progress=p),
+        lambda p: api.generate(network, board=board, out=out, data=data, bits=bits, core=core, progress=p),
         views.generate,
         as_json,
     )
@@ -202,6 +220,7 @@ def simulate(
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Random start state of memories and registers.")] = 1,
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; 2 for more than 16 samples.")] = None,
     bits: Bits = None,
+    core: CoreChoice = "auto",
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="DIR", help="Keep the simulation's files here.")
     ] = None,
@@ -217,6 +236,7 @@ def simulate(
             data=data,
             samples=samples,
             bits=bits,
+            core=core,
             simulator=simulator.value,
             waves=waves,
             seed=seed,
@@ -236,6 +256,7 @@ def build(
     board: BoardName,
     out: BuildOut,
     bits: Bits = None,
+    core: CoreChoice = "auto",
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of placement and routing.")] = 1,
     tools: Annotated[Tools, typer.Option(help="Wheels, or native tools on PATH.")] = Tools.yowasp,
     as_json: Json = False,
@@ -249,7 +270,9 @@ def build(
         return None
 
     finish(
-        lambda p: api.build(network, board=board, out=out, bits=bits, seed=seed, tools=tools.value, progress=p),
+        lambda p: api.build(
+            network, board=board, out=out, bits=bits, core=core, seed=seed, tools=tools.value, progress=p
+        ),
         views.build,
         as_json,
         fine,

@@ -106,6 +106,15 @@ Data = Annotated[
 Bits = Annotated[
     int | None, typer.Option("--bits", metavar="N", min=2, max=16, help="Weight bits, instead of the network's own.")
 ]
+CoreChoice = Annotated[
+    str,
+    typer.Option(
+        "--core",
+        metavar="CORE",
+        help="'board': its own core; 'search': the fastest found for NET; 'auto': its own if it runs NET, else a "
+        "search; or a JSON file with a core.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `build` or `demo` filled.")]
 BuildOut = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for the results.")]

@@ -13,6 +13,7 @@ from boards.registry import get_board
 from refmodel import comparison as models
 from refmodel import golden
 from refmodel.agreement import batch_images
+from refmodel.balance import KEY
 from refmodel.comparison import Comparison
 from refmodel.compiler import compile_network
 from refmodel.errors import CompileError, NetworkError, SkipspikeError, ToolError
@@ -111,6 +112,11 @@ def _integer(
     made = open_network(integer)
     if not isinstance(made, QuantizedNetwork):
         raise NetworkError(f"network {str(integer)!r} is a float network; --integer wants one that is quantised")
+    if KEY in made.meta:
+        raise NetworkError(
+            f"network {str(integer)!r} has its channels in another order than the float network, for a core's lanes; "
+            "compare one that was quantised without --balance"
+        )
     return quantised(made, bits, core, whole=True)
 
 

@@ -1,28 +1,128 @@
-"""The core that a board gets for a network."""
+"""The core that a board gets for a network: its own, one found by search, or one of a file."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
 
+from boards import area_model
+from boards.area_model import BLOCK_MODES, blocks
 from boards.registry import Board
 from refmodel.config import CoreConfig
-from refmodel.errors import CompileError, ConfigError
+from refmodel.errors import CompileError, ConfigError, SkipspikeError
 from refmodel.features import with_features
 from refmodel.lowering import lower
 from refmodel.needs import plan
 from refmodel.quantized import QuantizedNetwork
-from rtl_gen.spike_memory import ice40_blocks
 
-#: Words and bits of a word that one block RAM can be.
-_MODES = {
-    "ice40": ((256, 16), (512, 8), (1024, 4), (2048, 2)),
-    "ecp5": ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),
-}
+from .mapping import Search, search
+from .progress import Progress, silent
+
+#: Choices of a core by name: the board's if it runs the network, else a search; always the board's; always a search.
+AUTO, BOARD, SEARCH = "auto", "board", "search"
 #: Memories grow by so many words: a block RAM's in its widest form.
-_STEP = {family: modes[0][0] for family, modes in _MODES.items()}
+_STEP = {family: modes[0][0] for family, modes in BLOCK_MODES.items()}
 
 
-def core_for(board: Board, net: QuantizedNetwork) -> CoreConfig:
+@dataclass(frozen=True)
+class Mapped:
+    """A board with the core that it gets.
+
+    board: with the clock that the core is expected to reach, the board's own at most.
+    choice: "board", "search" or "file".  search: what the search found, None without one.
+    """
+
+    board: Board
+    config: CoreConfig
+    choice: str
+    why: str
+    search: Search | None = None
+
+
+def mapped(
+    board: Board,
+    net: QuantizedNetwork,
+    core: str | Path | CoreConfig = AUTO,
+    progress: Progress = silent,
+    **options: Any,
+) -> Mapped:
+    """The core of ``board`` for ``net``; ``options`` as of :func:`skipspike.mapping.search`.
+
+    core: "auto": the board's usual core (:func:`usual_core`) if it runs the network, else the fastest that a search
+    finds (:mod:`skipspike.mapping`); "board" and "search" insist on one of them; a JSON file holds a core, or a
+    result of ``estimate --json``; or a configuration.  The same arguments give the same core.
+    Raises CompileError where nothing fits, SkipspikeError for a file without a core.
+    """
+    if isinstance(core, CoreConfig):
+        return Mapped(board, core, "file", "given")
+    if core not in (AUTO, BOARD, SEARCH):
+        config, clock = read_core(core)
+        return Mapped(replace(board, clock_hz=clock or board.clock_hz), config, "file", f"as {core} says")
+    if core != SEARCH:
+        try:
+            config = usual_core(board, net)
+            lacks = "" if core == BOARD else _lacks(net, config)
+        except (CompileError, ConfigError) as error:
+            if core == BOARD:
+                raise
+            config, lacks = board.core, str(error)
+        if not lacks:
+            return Mapped(board, config, "board", "the board's own core runs the network")
+        try:
+            found = search(board, net, progress=progress, **options)
+        except (CompileError, ConfigError):
+            usual_core(board, net)  # says what is missing, if it knows
+            return Mapped(board, config, "board", f"no core of the board runs it: {lacks}")
+        return _of_search(board, found, f"the board's own core does not run the network ({lacks}); {found.why}")
+    found = search(board, net, progress=progress, **options)
+    return _of_search(board, found, found.why)
+
+
+def _of_search(board: Board, found: Search, why: str) -> Mapped:
+    return Mapped(replace(board, clock_hz=found.best.clock_hz), found.best.config, "search", why, found)
+
+
+def core_for(board: Board, net: QuantizedNetwork, core: str | Path | CoreConfig = AUTO) -> CoreConfig:
+    """The core that ``board`` gets for ``net``; see :func:`mapped`."""
+    return mapped(board, net, core).config
+
+
+def read_core(path: str | Path) -> tuple[CoreConfig, int | None]:
+    """Core and clock (Hz, if it says) of a JSON file: the fields of CoreConfig, or a result of ``estimate``."""
+    known = {field.name for field in fields(CoreConfig)}
+    try:
+        content: Any = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise SkipspikeError(
+            f"core {str(path)!r}: {error.strerror or error}; use {AUTO}, {BOARD}, {SEARCH} or a JSON file with a core"
+        ) from None
+    except ValueError:
+        raise SkipspikeError(f"core {str(path)!r} is no JSON file") from None
+    clock = None
+    if isinstance(content, dict) and isinstance(content.get("core"), dict):
+        content, clock = content["core"], content.get("clock_hz")
+    if not isinstance(content, dict) or "event_lanes" not in content:
+        raise SkipspikeError(f"core {str(path)!r} holds no core: it needs the fields of CoreConfig")
+    strange = sorted(set(content) - known)
+    if strange:
+        raise SkipspikeError(f"core {str(path)!r} has fields that no core has: {', '.join(strange)}")
+    try:
+        return CoreConfig(**content), int(clock) if clock else None
+    except TypeError as error:
+        raise SkipspikeError(f"core {str(path)!r} cannot be read: {error}") from None
+
+
+def _lacks(net: QuantizedNetwork, config: CoreConfig) -> str:
+    """What ``config`` has too little of for ``net``; empty if nothing."""
+    try:
+        return "; ".join(str(limit) for limit in plan(lower(net), config).limits)
+    except (CompileError, ConfigError) as error:
+        return str(error)
+
+
+def usual_core(board: Board, net: QuantizedNetwork) -> CoreConfig:
     """The board's core, with what ``net`` needs more of as far as the board has it.
 
     Optional parts are added (:mod:`refmodel.features`); spike memory, weight banks and a store in block RAM grow if
@@ -33,14 +133,14 @@ def core_for(board: Board, net: QuantizedNetwork) -> CoreConfig:
     left = board.brams - board.core_brams
     if config.stream_width and board.core.stream_width == 0:
         width = config.neuron_units * config.stream_width
-        blocks = _blocks(board, config.stream_depth, width)
-        if blocks > left:
+        needed = blocks(board.family, config.stream_depth, width)
+        if needed > left:
             raise CompileError(
                 f"network '{net.name}' has membrane streams of {config.stream_depth} words of {width} bits, which take "
-                f"{blocks} block RAMs; {board.name} has {left} left beside its core: use fewer channels, pixels, steps "
+                f"{needed} block RAMs; {board.name} has {left} left beside its core: use fewer channels, pixels, steps "
                 "or weight bits, or a larger board"
             )
-        left -= blocks
+        left -= needed
     larger = _with_room(board, config, net)
     return larger if memory_blocks(board, larger) - memory_blocks(board, config) <= left else config
 
@@ -62,16 +162,5 @@ def _with_room(board: Board, config: CoreConfig, net: QuantizedNetwork) -> CoreC
 
 
 def memory_blocks(board: Board, config: CoreConfig) -> int:
-    """Block RAMs of spike memory, weight banks and, if it lies in block RAM, the store; the rest does not grow."""
-    banks = config.event_lanes * config.stages
-    spikes = ice40_blocks if board.family == "ice40" else lambda depth, width: _blocks(board, depth, width)
-    return (
-        spikes(config.spike_depth, config.spike_width)
-        + banks * _blocks(board, 2 * config.bank_depth, config.bank_lanes * config.weight_bits)
-        + (_blocks(board, config.store_depth, config.store_width) if config.store == "bram" else 0)
-    )
-
-
-def _blocks(board: Board, depth: int, width: int) -> int:
-    """Block RAMs of a memory of ``depth`` words."""
-    return min(-(-depth // words) * -(-width // bits) for words, bits in _MODES[board.family])
+    """Block RAMs of the memories that grow."""
+    return area_model.memory_blocks(board.family, config)

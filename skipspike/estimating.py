@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from refmodel.compiler import compile_network
 from refmodel.config import CoreConfig
 from refmodel.cycles import run_timing
 from refmodel.errors import CompileError, ConfigError, SkipspikeError
+from refmodel.external import streamed
 from refmodel.lowering import lower
 from refmodel.needs import Limit, plan
 from refmodel.network import GateLayer, Network
@@ -24,8 +25,9 @@ from refmodel.outlook import operations, outlook, walked_words
 from refmodel.program import Program
 from refmodel.quantized import QuantizedNetwork
 
-from .cores import core_for
+from .cores import AUTO, BOARD, Mapped, mapped
 from .hardware import core_memory
+from .mapping import search
 from .models import chosen_bits, open_network, quantised, samples_of
 from .progress import Progress, silent
 
@@ -49,6 +51,8 @@ def estimate(
     bits: int | None = None,
     analytic: bool = False,
     density: str | Mapping[str, float] | None = None,
+    core: str | Path | CoreConfig = AUTO,
+    bandwidth: float | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Clocks, frames a second and memories of a network on the core that a board gets for it.
@@ -62,18 +66,24 @@ def estimate(
     fit, for a core that has what they lack.  ``density``: rate of all neurons (``"0.2"``), or of some
     (``"input=0.3,stage1.*=0.1"``, or a mapping); implies ``analytic``.  Networks beyond ``MOST_WORDS`` or
     ``MOST_OPERATIONS`` are estimated so, too, unless ``data`` or ``samples`` ask for the exact model.
+
+    ``core``: which core, as :func:`skipspike.cores.mapped` takes it; ``mapping`` says what was chosen, why, and what
+    a search finds fastest and next.  ``bandwidth``: weights come from an external memory of so many MB/s (10^6 bytes),
+    and so do spikes that the core's memory does not hold (:mod:`refmodel.external`); implies ``analytic``.
     """
     found = get_board(board)
-    wanted = analytic or density is not None
+    wanted = analytic or density is not None or bandwidth is not None
+    if bandwidth is not None and not bandwidth > 0:
+        raise SkipspikeError(f"bandwidth must be more than 0 MB/s, not {bandwidth:g}")
     if wanted and (data is not None or samples is not None):
         raise SkipspikeError("an analytic estimate takes densities and no data; leave out data and samples")
     sketch = open_network(network, sketch=True)
     exact = data is not None or samples is not None or has_attention(sketch)
     if wanted or (not exact and _is_huge(_shape(sketch, bits), found)):
-        return _expected(_shape(sketch, bits), found, rates_of(density), progress)
+        return _expected(_shape(sketch, bits), found, rates_of(density), core, bandwidth, progress)
     progress("quantising", None)
     net = quantised(open_network(network) if _without_weights(network) else sketch, bits, found.core)
-    return _exact(net, found, data, samples, progress)
+    return _exact(net, found, data, samples, core, progress)
 
 
 def rates_of(density: str | Mapping[str, float] | None) -> dict[str, float]:
@@ -121,8 +131,6 @@ def _result(net: QuantizedNetwork, board: Board) -> dict[str, Any]:
         "network": net.name,
         "board": board.name,
         "weight_bits": net.weight_bits,
-        "lanes": board.core.lanes,
-        "clock_hz": board.clock_hz,
         "exact": True,
         "samples": 0,
         "fits": True,
@@ -130,9 +138,26 @@ def _result(net: QuantizedNetwork, board: Board) -> dict[str, Any]:
         "limits": [],
         "clocks_per_inference": None,
         "frames_per_second": None,
+        "bandwidth": None,
         "clocks": [],
         "layers": [],
-        "memory": _memory(board, board.core, {}),
+        **_core(Mapped(board, board.core, BOARD, "")),
+    }
+
+
+def _core(chosen: Mapped, words: dict[str, int] | None = None) -> dict[str, Any]:
+    """What a result says of its core; ``words``: used of each memory."""
+    config = chosen.config
+    return {
+        "lanes": config.lanes,
+        "clock_hz": chosen.board.clock_hz,
+        "core": asdict(config),
+        "mapping": {
+            "choice": chosen.choice,
+            "why": chosen.why,
+            "search": None if chosen.search is None else chosen.search.summary(),
+        },
+        "memory": _memory(chosen.board, config, words or {}),
     }
 
 
@@ -155,42 +180,65 @@ def _limits(limits: tuple[Limit, ...]) -> list[dict[str, Any]]:
 
 
 def _expected(
-    shape: QuantizedNetwork, board: Board, rates: dict[str, float], progress: Progress
+    shape: QuantizedNetwork,
+    board: Board,
+    rates: dict[str, float],
+    core: str | Path | CoreConfig,
+    bandwidth: float | None,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Clocks to expect, on a larger core where this one does not do."""
-    progress("expecting clocks", None)
-    result = _result(shape, board) | {"exact": False}
+    result = _result(shape, board) | {"exact": False, "bandwidth": bandwidth}
+    rate = None if bandwidth is None else 1e6 * bandwidth / board.clock_hz
+    # With weights outside the board's own core need not hold them: it is no reason to search.
+    policy = BOARD if rate is not None and core == AUTO else core
+    options = {"rates": rates or None, "expected": True, "bytes_per_clock": rate}
     try:
-        config = core_for(board, shape)
-        found = outlook(shape, config, rates)
+        chosen = mapped(board, shape, policy, progress, **options)
+        progress("expecting clocks", None)
+        clock = chosen.board.clock_hz
+        if bandwidth is None:
+            found = outlook(shape, chosen.config, rates)
+        else:
+            found = streamed(shape, chosen.config, 1e6 * bandwidth / clock, rates)
+            result["spikes_outside"] = found.spikes_outside
     except (CompileError, ConfigError) as error:
         return result | {"fits": False, "reason": str(error)}
+    result |= _core(chosen, found.memory)
     result["clocks_per_inference"] = found.clocks
-    result["frames_per_second"] = board.clock_hz / found.clocks
+    result["frames_per_second"] = clock / found.clocks
     result["layers"] = [asdict(layer) for layer in found.layers]
     result["limits"] = _limits(found.limits)
     if found.limits:
         result |= {"fits": False, "reason": "; ".join(str(limit) for limit in found.limits)}
-    result["memory"] = _memory(board, config, found.memory)
     return result
 
 
 def _exact(
-    net: QuantizedNetwork, board: Board, data: str | Path | None, samples: int | None, progress: Progress
+    net: QuantizedNetwork,
+    board: Board,
+    data: str | Path | None,
+    samples: int | None,
+    core: str | Path | CoreConfig,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Clocks on real inputs."""
     x, _ = samples_of(net, data, samples, DEFAULT_SAMPLES, progress)
     result = _result(net, board) | {"samples": len(x)}
     config = board.core
     try:
-        config = core_for(board, net)
+        chosen = mapped(board, net, core, progress)
+        config = chosen.config
         program = compile_network(net, config)
     except (CompileError, ConfigError) as error:
         return result | {"fits": False, "reason": str(error), "limits": _all_limits(net, config)}
+    if chosen.choice == BOARD and core == AUTO:
+        chosen = _with_search(chosen, net, progress)
     clocks, layer_clocks, layer_events = _times(program, x, progress)
+    result |= _core(chosen, program.memory())
     mean = float(clocks.mean())
     result["clocks_per_inference"] = mean
-    result["frames_per_second"] = board.clock_hz / mean
+    result["frames_per_second"] = chosen.board.clock_hz / mean
     result["clocks"] = clocks.tolist()
     result["layers"] = [
         {
@@ -201,8 +249,15 @@ def _exact(
         }
         for index, op in enumerate(program.ops)
     ]
-    result["memory"] = _memory(board, config, program.memory())
     return result
+
+
+def _with_search(chosen: Mapped, net: QuantizedNetwork, progress: Progress) -> Mapped:
+    """The board's own core, with what a search would find beside it."""
+    try:
+        return replace(chosen, search=search(chosen.board, net, finalists=1, progress=progress))
+    except (CompileError, ConfigError):
+        return chosen
 
 
 def _all_limits(net: QuantizedNetwork, config: CoreConfig) -> list[dict[str, Any]]:

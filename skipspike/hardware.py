@@ -23,16 +23,22 @@ from refmodel.errors import SkipspikeError
 from refmodel.program import Program
 from refmodel.quantized import QuantizedNetwork, bits_range
 
-from .cores import core_for
+from .cores import AUTO, mapped
 from .models import open_network, quantised, samples_of
 from .progress import Progress, silent
 
 
-def compiled(network: str | Path, board: str, bits: int | None) -> tuple[Board, Program]:
-    """The board and the network's program for the core it gets; SkipspikeError if there is no such thing."""
+def compiled(
+    network: str | Path, board: str, bits: int | None, core: str | Path = AUTO, progress: Progress = silent
+) -> tuple[Board, Program]:
+    """The board, with its core's clock, and the network's program; SkipspikeError if there is no such thing.
+
+    core: as :func:`skipspike.cores.mapped` takes it.
+    """
     found = get_board(board)
     net = quantised(open_network(network), bits, found.core)
-    return found, compile_network(net, core_for(found, net))
+    chosen = mapped(found, net, core, progress)
+    return chosen.board, compile_network(net, chosen.config)
 
 
 def core_memory(config: CoreConfig) -> dict[str, int]:
@@ -51,26 +57,27 @@ def generate(
     out: str | Path,
     data: str | Path | None = None,
     bits: int | None = None,
+    core: str | Path = AUTO,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Write the core's Verilog, the program image and an example input with its result to folder ``out``.
 
-    The example is the first input of ``data``, or the same pseudo-random one every time.  The same arguments give
-    the same bytes, and all files are made before the first one is put in place.
+    ``core``: as :func:`skipspike.cores.mapped` takes it.  The example is the first input of ``data``, or the same
+    pseudo-random one every time.  The same arguments give the same bytes, and all files are made before the first one
+    is put in place.
     Raises SkipspikeError, also when the folder cannot be written.
     """
-    from amaranth.back import verilog
-
+    from rtl_gen.conversion import convert
     from rtl_gen.core import Core
 
-    found, program = compiled(network, board, bits)
+    found, program = compiled(network, board, bits, core, progress)
     config = program.config
     x, label = _example(program.network, data)
     with new_folder(out) as folder:
         progress("generating Verilog", None)
-        core = Core(config=config, store_init=program.image if config.store == "bram" else ())
-        text = verilog.convert(core, name="core", emit_src=False, strip_internal_attrs=True)
-        (folder / "core.v").write_text(text)
+        init = program.image if config.store == "bram" and _can_hold(found, program) else ()
+        gateware = Core(config=config, store_init=init)
+        (folder / "core.v").write_text(convert(gateware, name="core", blank=("store",)))
         write_program(program, folder)
         _write_example(program, x, label, folder)
     files = sorted(path.name for path in Path(out).iterdir() if path.name in _GENERATED)
@@ -80,6 +87,11 @@ def generate(
         "folder": str(out),
         "files": [str(Path(out) / name) for name in files],
     }
+
+
+def _can_hold(board: Board, program: Program) -> bool:
+    """Whether the device's block RAMs could hold the program; what they cannot comes from outside."""
+    return len(program.image) * program.config.store_width <= 1024 * board.bram_total_kbit
 
 
 def generate_component(

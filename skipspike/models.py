@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refmodel import bundled, floatmodel, golden, modelfile, zoo
+from refmodel.balance import KEY
 from refmodel.bounds import bits_needed, network_bounds
 from refmodel.config import CoreConfig
 from refmodel.datasets import is_name, load_data
@@ -67,7 +68,8 @@ def quantised(
 
     With a core, no synaptic sum can exceed its accumulators and no membrane stream what its membranes
     hold over all steps, and what cannot matter is removed (:mod:`refmodel.pruning`) unless the
-    ``whole`` network is wanted.  NetworkError if a network that is quantised already has other bits.
+    ``whole`` network is wanted, or it was done before channels were put in order for a core's lanes
+    (:mod:`refmodel.balance`).  NetworkError if a network that is quantised already has other bits.
     """
     if isinstance(net, QuantizedNetwork):
         if bits is not None and bits != net.weight_bits:
@@ -79,7 +81,7 @@ def quantised(
     else:
         limits: dict[str, Any] = {} if config is None else core_limits(config, net.steps)
         made = quantize(net, chosen_bits(net, bits), **limits)
-    return made if whole or config is None else prune(made)[0]
+    return made if whole or config is None or KEY in made.meta else prune(made)[0]
 
 
 def chosen_bits(net: Network | QuantizedNetwork, bits: int | None) -> int:

@@ -85,6 +85,12 @@ def view(result: dict[str, Any]) -> None:
     ties = sum(layer["ties"] or 0 for layer in result["layers"])
     if ties:
         show(f"in {ties} channels a bias or a shortcut's current equals a threshold, and does so in integers, too")
+    if result["balance"] is not None:
+        made = result["balance"]
+        show(
+            f"balanced for {made['event_lanes']} event lanes and {made['output_lanes']} output lanes: "
+            f"the slowest have {made['events_before']} events, then {made['events_after']}"
+        )
     if result["file"] is not None:
         show(f"written: {result['file']}")
 
@@ -133,6 +139,13 @@ def mount(app: typer.Typer, finish: Callable[..., None]) -> None:
         board: Annotated[
             str | None, typer.Option(metavar="BOARD", help="Keep to the widths of this board's core.")
         ] = None,
+        balance: Annotated[
+            str | None,
+            typer.Option(metavar="DATA", help="Keep the core's event lanes equally busy on this data: order channels."),
+        ] = None,
+        balance_samples: Annotated[
+            int | None, typer.Option("--balance-samples", metavar="N", min=1, help="The first N of it; 128.")
+        ] = None,
         out: Annotated[
             Path | None, typer.Option("-o", "--out", metavar="FILE", help="Model file (.skn) to write.")
         ] = None,
@@ -144,6 +157,10 @@ def mount(app: typer.Typer, finish: Callable[..., None]) -> None:
         every, chosen = read_bits(bits)
         if calibration_samples is not None and calibration is None:
             raise typer.BadParameter("--calibrate-samples goes with --calibrate")
+        if balance_samples is not None and balance is None:
+            raise typer.BadParameter("--balance-samples goes with --balance")
+        if balance is not None and (board is None or out is None):
+            raise typer.BadParameter("--balance goes with --board, whose lanes it is for, and -o")
         finish(
             lambda progress: api.quantise(
                 network,
@@ -158,6 +175,8 @@ def mount(app: typer.Typer, finish: Callable[..., None]) -> None:
                 allow_leak_error=allow_leak_error,
                 clip=clip.value,
                 board=board,
+                balance=balance,
+                balance_samples=balance_samples,
                 out=out,
                 progress=progress,
             ),

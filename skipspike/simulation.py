@@ -25,7 +25,7 @@ from refmodel.errors import SkipspikeError, ToolError
 from refmodel.quantized import QuantizedNetwork
 from sim.job import Job, Outcome, read_outcomes
 
-from .cores import core_for
+from .cores import AUTO, core_for
 from .models import open_network, percent, quantised, samples_of
 from .progress import Progress, silent
 
@@ -47,6 +47,7 @@ def simulate(
     data: str | Path | None = None,
     samples: int | None = None,
     bits: int | None = None,
+    core: str | Path = AUTO,
     simulator: Simulator = "verilator",
     waves: str | Path | None = None,
     seed: int = 1,
@@ -60,6 +61,7 @@ def simulate(
     ----------
     data: by default what the network names, or digits; random inputs for a network of the zoo.
     samples: the first so many of ``data``; 4 by default, 1 in Amaranth's simulator.
+    core: as :func:`skipspike.cores.mapped` takes it.
     waves: file for the waves (.vcd, or .fst with Verilator); needs ``jobs=1``.
     seed: random start state of the core's memories and registers.
     jobs: processes that share the samples; by default 2, if there are two CPUs and more than 16 samples.
@@ -73,7 +75,7 @@ def simulate(
         raise SkipspikeError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
     found = get_board(board)
     net = quantised(open_network(network), bits, found.core)
-    config = core_for(found, net)
+    config = core_for(found, net, core)
     x, y = samples_of(net, data, samples, DEFAULT_SAMPLES[simulator], progress)
     compile_network(net, config)
     parts = _parts(jobs, len(x), simulator, waves)

@@ -107,10 +107,15 @@ def estimate(result: dict[str, Any]) -> None:
             show("all that its core lacks (--analytic tells the clocks of one that has it):", *missing)
         return
     exact = result["exact"]
-    rows = table("layer", ">clocks", ">events", ">lane use", *([] if exact else [">density"]))
+    streamed = result["bandwidth"] is not None
+    more = [*([] if exact else [">density"]), *([">waits for memory"] if streamed else [])]
+    rows = table("layer", ">clocks", ">events", ">lane use", *more)
     for layer in result["layers"]:
         columns = [f"{layer['clocks']:.0f}", f"{layer['events']:.0f}", f"{100 * layer['lane_use']:.1f} %"]
-        rows.add_row(layer["name"], *columns, *([] if exact else [f"{layer['density']:.3f}"]))
+        columns += [] if exact else [f"{layer['density']:.3f}"]
+        if streamed:
+            columns.append(f"{layer['wait']:.0f}{' BOUND' if layer['bound'] else ''}")
+        rows.add_row(layer["name"], *columns)
     memory = result["memory"]
     source = f"mean of {result['samples']} samples" if exact else "EXPECTED of the densities above, not exact"
     lacks = [f"{result['network']} does not fit {result['board']}; its core lacks:", *missing] if missing else []
@@ -127,7 +132,44 @@ def estimate(result: dict[str, Any]) -> None:
             for name in ("store", "spike", "stream", "bank")
             if memory[name + "_words"]
         ),
+        *_outside(result),
+        *_mapping(result),
     )
+
+
+def _outside(result: dict[str, Any]) -> list[str]:
+    """What an external memory holds."""
+    if result["bandwidth"] is None:
+        return []
+    held = "weights and spikes" if result["spikes_outside"] else "weights"
+    return [f"  {held} in an external memory of {result['bandwidth']:g} MB/s; BOUND: layers that wait for it"]
+
+
+def _mapping(result: dict[str, Any]) -> list[str]:
+    """Which core it is, why, and what is next."""
+    mapping = result["mapping"]
+    lines = [f"  core: {_shape(result['core'])}: {mapping['why']}"]
+    found = mapping["search"]
+    if found is None:
+        return lines
+    if mapping["choice"] == "search":
+        others = [("runner-up", found["runner_up"])]
+    else:
+        others = [("--core search finds", found["best"]), ("and then", found["runner_up"])]
+    for title, one in others:
+        if one is not None:
+            bound = one["clocks"] is None
+            lines.append(
+                f"  {title}: {_shape(one['shape'])}, {one['bound_clocks'] if bound else one['clocks']:.0f} clocks"
+                f"{' at least' if bound else ''}, {_rate(one['frames_per_second'])} frames/s"
+                f"{' at most' if bound else ''}, about {one['cells']} logic cells and {one['brams']} block RAMs"
+            )
+    return lines
+
+
+def _shape(core: dict[str, Any]) -> str:
+    names = {"event_lanes": "K", "output_lanes": "P", "time_lanes": "Tp", "neuron_units": "NU", "bank_lanes": "Q"}
+    return ", ".join(f"{short}={core[name]}" for name, short in names.items())
 
 
 def _rate(frames: float) -> str:

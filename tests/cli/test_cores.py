@@ -44,9 +44,9 @@ def test_spike_memory_grows_by_block_rams() -> None:
 
 def test_memories_stay_where_block_ram_does_not_do() -> None:
     board = get_board("icebreaker")
-    assert core_for(board, network(20, 8)) is board.core
+    assert core_for(board, network(20, 8), "board") is board.core
     with pytest.raises(CompileError, match="needs 2000 words of spike memory, this core has 1024"):
-        compile_network(network(20, 8), core_for(board, network(20, 8)))
+        compile_network(network(20, 8), core_for(board, network(20, 8), "board"))
 
 
 def test_banks_and_store_grow_in_powers_and_blocks() -> None:

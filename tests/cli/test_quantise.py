@@ -16,6 +16,7 @@ from refmodel import floatmodel, golden, modelfile
 from refmodel.bounds import network_bounds
 from refmodel.builder import NetworkBuilder
 from refmodel.datasets import load_data
+from refmodel.errors import SkipspikeError
 from refmodel.network import InputSpec, Neuron
 from refmodel.quantized import QuantizedNetwork
 from refmodel.widths import layer_bits
@@ -103,6 +104,31 @@ def test_calibration_and_clipping(small: str, small_data: str) -> None:
     )
 
 
+def test_balanced_lanes(small: str, small_data: str, tmp_path: Path) -> None:
+    """Another order of channels for the board's lanes, with the same results; verbs with a board leave it alone."""
+    usual, path = tmp_path / "usual.skn", tmp_path / "balanced.skn"
+    options = (small, "--data", small_data, "--board", "icebreaker")
+    plain = found(*options, "-o", str(usual))
+    made = found(*options, "--balance", small_data, "--balance-samples", "5", "-o", str(path))
+    core = get_board("icebreaker").core
+    lanes = {"event_lanes": core.event_lanes, "output_lanes": core.output_lanes}
+    balance = made.pop("balance")
+    assert plain.pop("balance") is None
+    assert {**made, "file": None} == {**plain, "file": None}
+    assert 0 < balance.pop("events_after") < balance.pop("events_before")
+    assert balance == {"data": small_data, "samples": 5, **lanes}
+    x, _ = load_data(small_data)
+    net = written(path)
+    assert net.meta["balanced"] == lanes and quantised(net, None, core) is net
+    assert np.array_equal(golden.run(net, x).results, golden.run(written(usual), x).results)
+    clocks = [api.estimate(one, board="icebreaker", data=small_data)["clocks"] for one in (usual, path)]
+    assert clocks[1] < clocks[0]
+    shown = run(*options, "--balance", small_data, "-o", str(path))
+    assert "balanced for 2 event lanes and 8 output lanes" in shown.stdout
+    with pytest.raises(SkipspikeError, match="without --balance"):
+        api.compare(small, integer=path, data=small_data)
+
+
 def test_the_same_file_every_time(small: str, small_data: str, tmp_path: Path) -> None:
     paths = [tmp_path / "one.skn", tmp_path / "two.skn"]
     for path in paths:
@@ -142,6 +168,8 @@ def test_bits_are_read() -> None:
         (["--bits", "block7=4"], 1, "matches no layer with weights"),
         (["--bits", "eight"], 2, "--bits takes N"),
         (["--calibrate-samples", "4"], 2, "goes with --calibrate"),
+        (["--balance-samples", "4", "--board", "icebreaker"], 2, "goes with --balance"),
+        (["--balance", "digits"], 2, "goes with --board"),
         (["--clip", "max"], 2, "--clip"),
         (["--board", "nosuch"], 1, "nosuch"),
         (["-o", "whole.npz"], 1, "ends in .skn"),

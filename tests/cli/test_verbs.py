@@ -93,7 +93,7 @@ def test_a_sample_takes_the_same_clocks_alone_and_among_others(small: str, small
 
 
 def test_estimate_says_what_does_not_fit() -> None:
-    found = run_json("estimate", "digits-dense", "--board", "icebreaker")
+    found = run_json("estimate", "digits-dense", "--board", "icebreaker", "--core", "board")
     assert found["fits"] is False
     assert "conv1" in found["reason"]
     assert found["clocks_per_inference"] is None

@@ -1,0 +1,374 @@
+"""Mapping: the core for a board and a network, searched over shapes with the cycle model and the area model."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boards.area_model import BLOCK_MODES, LINK_CELLS, Area, area, fmax
+from boards.registry import Board
+from refmodel import golden
+from refmodel.barrier import BarrierBound
+from refmodel.buffers import chunk_count, stored_tensors, tensors_read
+from refmodel.compiler import compile_network
+from refmodel.config import CoreConfig
+from refmodel.cycles import run_timing
+from refmodel.densities import random_inputs, tensor_values
+from refmodel.errors import CompileError, ConfigError, DataError
+from refmodel.external import line_words, streamed
+from refmodel.lowering import lower
+from refmodel.needs import plan
+from refmodel.outlook import operations, outlook, walked_words
+from refmodel.quantized import INPUT, QuantizedNetwork
+from refmodel.tailoring import Shape, shape_of, smallest, tailored
+from rtl_gen.store import spram_tiles
+
+from .models import data_of, samples_of
+from .progress import Progress, silent
+
+#: Axes that are searched.  More event lanes than 16 wait for one another too long.
+_EVENT_LANES, _OUTPUT_LANES, _TIME_LANES = (1, 2, 4, 8, 16), (8, 16, 32, 64, 128, 256), (1, 2, 4, 8, 16)
+#: Part of the device's logic cells that place and route still handles.
+FILL = {"ice40": 0.95, "ecp5": 0.85}
+#: Part of the expected Fmax that a clock may be.
+CLOCK_MARGIN = 0.9
+#: Shapes that run through the cycle model, and inputs of it.
+_FINALISTS, SAMPLES = 3, 2
+#: Cores that are planned at most: where so many do not fit, nothing much does.
+_TRIES = 24
+_BLOCKS = "block RAMs"
+#: Of neuron units, the fewest whose bound is within this of the best; of equal cores, the smallest.
+_EQUAL = 1.015
+#: Shapes with fewer lanes than this part of the largest that fits are no match for it.
+_LEAST = 1 / 8
+#: Networks beyond these take expected clocks instead of the cycle model's: words that it walks, operations.
+_MOST_WORDS, _MOST_OPERATIONS = 400_000, 1_500_000_000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A core that fits: ``bound`` (clocks of the barrier bound), ``clocks`` of the cycle model, None if not run."""
+
+    config: CoreConfig
+    clock_hz: int
+    fmax_hz: float
+    area: Area
+    bound: float
+    clocks: float | None = None
+
+    @property
+    def shape(self) -> Shape:
+        return shape_of(self.config)
+
+    @property
+    def seconds(self) -> float:
+        """Time of an inference."""
+        return (self.bound if self.clocks is None else self.clocks) / self.clock_hz
+
+    def summary(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "shape": self.shape.settings,
+            "lanes": self.config.lanes,
+            "clocks": self.clocks,
+            "bound_clocks": self.bound,
+            "frames_per_second": 1 / self.seconds,
+            "clock_hz": self.clock_hz,
+            "fmax_hz_expected": round(self.fmax_hz),
+            "cells": self.area.cells,
+            "brams": self.area.brams,
+            "core": asdict(self.config),
+        }
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search found: the fastest core, the next, and why not others.
+
+    examined: shapes looked at.  too_large: those of them whose logic or memories are more than the board has.
+    barred: the shape with the least bound of those, and why it does not fit.  exact: clocks are the cycle model's.
+    """
+
+    best: Candidate
+    runner_up: Candidate | None
+    examined: int
+    too_large: int
+    barred: tuple[Shape, float, str] | None
+    exact: bool
+
+    @property
+    def why(self) -> str:
+        """The choice in words."""
+        text = f"the fastest of {self.examined} shapes, {self.too_large} of which do not fit"
+        if self.barred is not None and self.barred[1] < self.best.bound:
+            text += f"; {self.barred[0]} would be faster but {self.barred[2]}"
+        return text
+
+    def summary(self) -> dict[str, Any]:
+        """As JSON has it."""
+        barred = None
+        if self.barred is not None:
+            barred = {"shape": self.barred[0].settings, "bound_clocks": self.barred[1], "reason": self.barred[2]}
+        return {
+            "exact": self.exact,
+            "examined": self.examined,
+            "too_large": self.too_large,
+            "barred": barred,
+            "best": self.best.summary(),
+            "runner_up": None if self.runner_up is None else self.runner_up.summary(),
+        }
+
+
+def search(
+    board: Board,
+    net: QuantizedNetwork,
+    *,
+    rates: Mapping[str, float] | None = None,
+    expected: bool = False,
+    bytes_per_clock: float | None = None,
+    finalists: int = _FINALISTS,
+    axes: tuple[int, int, int] | None = None,
+    progress: Progress = silent,
+) -> Search:
+    """The fastest core of ``board`` for ``net``, the same every time.
+
+    Shapes are ranked by the barrier bound on the spikes of a few inputs (bundled data or random ones), and the best
+    that fit run through the cycle model.  Networks too large for that, outlines (``expected``) and given ``rates``
+    take expected clocks of densities.  bytes_per_clock: weights come from an external memory, which then is the
+    store.  finalists: 0 ranks by the bound alone.  axes: K, P, Tp to keep to.
+    Raises CompileError where no core of the board runs the network.
+    """
+    lowered = lower(net)
+    expected = expected or is_outline(net)
+    if bytes_per_clock is None:
+        _check_memory(board, net, lowered)
+    exact = not expected and rates is None and bytes_per_clock is None and _walkable(net, lowered, board.core)
+    progress("searching cores", None)
+    x = None
+    if exact:
+        x = search_inputs(net)
+        bound = BarrierBound(lowered, tensors=golden.run(lowered, x, keep=True).tensors)
+    else:
+        bound = BarrierBound(lowered, values=tensor_values(net, rates))
+    room = _Room(board, lowered, proven=not expected, external=bytes_per_clock is not None)
+    examined, ranked = _ranked(board, lowered, bound, room, bytes_per_clock, axes)
+    found: list[Candidate] = []
+    barred: tuple[Shape, float, str] | None = None
+    too_large = examined - sum(len(group) for group in ranked)
+    tried = 0
+    for group in ranked:
+        if tried >= _TRIES or (len(found) >= max(2, finalists) and group[0][0] > found[-1].seconds):
+            break
+        for seconds, shape, clocks in group:
+            made = room.fit(shape, clocks)
+            tried += 1
+            if isinstance(made, Candidate):
+                found.append(made)
+                found.sort(key=lambda one: one.seconds)
+                break
+            too_large += 1
+            if barred is None or seconds < barred[1] / board.clock_hz:
+                barred = (shape, clocks, made)
+            if tried >= _TRIES or _BLOCKS in made:  # more neuron units do not make memories smaller
+                break
+    if not found:
+        reason = "" if barred is None else f": {barred[0]} {barred[2]}"
+        raise CompileError(f"network '{net.name}' fits no core of {board.name}{reason}; use a larger board")
+    best = found[:finalists]
+    for number, one in enumerate(best):
+        progress("cycle model of shapes", number / len(best))
+        best[number] = replace(one, clocks=_clocks(net, one.config, x, rates, bytes_per_clock))
+    order = sorted([*best, *found[finalists:]], key=lambda one: (one.clocks is None, one.seconds))
+    quickest = order[0]
+    for one in order[1:]:
+        if one.clocks is not None and one.seconds < order[0].seconds * _EQUAL and one.area.cells < quickest.area.cells:
+            quickest = one
+    others = [one for one in order if one is not quickest]
+    return Search(quickest, others[0] if others else None, examined, too_large, barred, exact)
+
+
+def is_outline(net: QuantizedNetwork) -> bool:
+    """Whether the weights are views of one zero (:mod:`refmodel.outline`), which prove nothing."""
+    weights = [layer.weight for layer in net.layers if layer.weight is not None]
+    return bool(weights) and not any(any(weight.strides) for weight in weights)
+
+
+def _check_memory(board: Board, net: QuantizedNetwork, lowered: QuantizedNetwork) -> None:
+    """Raises CompileError where the weights, or what one layer reads and writes, are more than all memories."""
+    bits = net.weight_bits * sum(layer.weight.size for layer in net.layers if layer.weight is not None)
+    room = 1024 * (board.bram_total_kbit + 256 * board.sprams)
+    if bits > room:
+        raise CompileError(
+            f"network '{net.name}' has {bits} bits of weights, {board.name} has memories of {room} bits; use fewer "
+            "channels or weight bits, or a larger board"
+        )
+    infos, stored = lowered.tensors(), stored_tensors(lowered)
+    for layer in lowered.layers:
+        names = [*tensors_read(layer), *([layer.name] if layer.name in stored else [])]
+        steps = {INPUT: 1} if lowered.input.static else {}
+        spikes = sum(
+            int(np.prod(infos[name].shape)) * infos[name].planes * steps.get(name, lowered.steps)
+            for name in set(names)
+        )
+        if spikes > 1024 * board.bram_total_kbit:
+            raise CompileError(
+                f"layer '{layer.name}' reads and writes {spikes} bits of spikes, {board.name} has block RAM of "
+                f"{1024 * board.bram_total_kbit} bits; use fewer channels, pixels or steps, or a larger board"
+            )
+
+
+def search_inputs(net: QuantizedNetwork) -> NDArray[np.integer]:
+    """Inputs that a search runs, which no other option changes: bundled digits where they fit, else random ones."""
+    if data_of(net, None) == "digits":
+        with contextlib.suppress(DataError):  # made for other images
+            return samples_of(net, "digits", SAMPLES)[0]
+    return random_inputs(net.input, net.steps, SAMPLES, np.random.default_rng(0))
+
+
+def _walkable(net: QuantizedNetwork, lowered: QuantizedNetwork, core: CoreConfig) -> bool:
+    """Whether the cycle model takes seconds at most."""
+    if operations(net) > _MOST_OPERATIONS:
+        return False
+    try:
+        ops = plan(lowered, core).ops
+    except (CompileError, ConfigError):
+        return True
+    return walked_words(ops, chunk_count(lowered, core)) <= _MOST_WORDS
+
+
+def shapes(board: Board, steps: int, weight_bits: int) -> Iterator[Shape]:
+    """Every shape that can be built for T steps; a bank's lanes fill a block RAM's word."""
+    word = BLOCK_MODES[board.family][0][1] // weight_bits
+    natural = 1 << (word.bit_length() - 1)
+    for k, p, tp in product(_EVENT_LANES, _OUTPUT_LANES, _TIME_LANES):
+        if k > p or (tp > 1 and tp // 2 >= steps):
+            continue
+        for units in (1, 2, 4, 8, 16, 32, 64):
+            if p // units >= CoreConfig.NEURON_LOOP:
+                yield Shape(k, p, tp, units, min(p, max(units, natural)))
+
+
+def _ranked(
+    board: Board,
+    lowered: QuantizedNetwork,
+    bound: BarrierBound,
+    room: _Room,
+    bytes_per_clock: float | None,
+    axes: tuple[int, int, int] | None,
+) -> tuple[int, list[list[tuple[float, Shape, float]]]]:
+    """How many shapes there are, and those not too large: seconds, shape, clocks; by K, P, Tp and by preference."""
+    examined = 0
+    candidates: list[tuple[Shape, CoreConfig]] = []
+    steps = lowered.steps if axes is None else max(_TIME_LANES)
+    for shape in shapes(board, steps, room.bits):
+        if axes is not None and axes != (shape.event_lanes, shape.output_lanes, shape.time_lanes):
+            continue
+        try:
+            config = smallest(board.core, shape, room.bits, proven=room.proven)
+        except ConfigError:
+            continue
+        examined += 1
+        if room.cells_short(config) is None:
+            candidates.append((shape, config))
+    least = _LEAST * max((shape.lanes for shape, _ in candidates), default=0)
+    groups: dict[tuple[int, int, int], list[tuple[float, Shape, float]]] = {}
+    for shape, config in candidates:
+        if shape.lanes < least:
+            continue
+        clocks = bound.clocks(config, bytes_per_clock)
+        key = (shape.event_lanes, shape.output_lanes, shape.time_lanes)
+        groups.setdefault(key, []).append((clocks / room.clock(shape.lanes)[0], shape, clocks))
+    return examined, sorted((_preferred(group) for group in groups.values()), key=lambda group: group[0])
+
+
+def _preferred(group: list[tuple[float, Shape, float]]) -> list[tuple[float, Shape, float]]:
+    """The fewest neuron units that are as good as the best first, then the others by time."""
+    best = min(group)[0] * _EQUAL
+    return sorted(group, key=lambda one: (one[0] > best, one[1].neuron_units if one[0] <= best else one[0]))
+
+
+class _Room:
+    """What a board has, and whether cores fit it."""
+
+    def __init__(self, board: Board, lowered: QuantizedNetwork, *, proven: bool, external: bool) -> None:
+        self.board, self.lowered, self.proven, self.external = board, lowered, proven, external
+        self.bits = max(2, lowered.weight_bits)
+        self.cells = int(board.luts * FILL[board.family]) - LINK_CELLS[board.family]
+
+    def clock(self, lanes: int) -> tuple[int, float]:
+        """Clock of a core of so many lanes, the board's at most, and the Fmax expected; Hz."""
+        expected = fmax(self.board.device, lanes)
+        usable = int(expected * CLOCK_MARGIN / 1e6) * 1_000_000
+        return min(self.board.clock_hz, max(usable, 16_000_000)), expected
+
+    def cells_short(self, config: CoreConfig) -> str | None:
+        """Why the logic does not fit."""
+        most = area(self.board.family, config).cells_most
+        if most <= self.cells:
+            return None
+        return f"takes about {most} logic cells, of which {self.cells} can be used"
+
+    def fit(self, shape: Shape, clocks: float) -> Candidate | str:
+        """The core of a shape for the network, or why it does not fit."""
+        try:
+            config = tailored(self.lowered, self.board.core, shape, proven=self.proven, external=self.external)
+        except (CompileError, ConfigError) as error:
+            return f"cannot run it ({error})"
+        reason = ""
+        for placed in self._placements(config):
+            reason = self._short(placed)
+            if not reason:
+                clock, expected = self.clock(shape.lanes)
+                return Candidate(placed, clock, expected, area(self.board.family, placed), clocks)
+        return reason
+
+    def _placements(self, config: CoreConfig) -> Iterator[CoreConfig]:
+        """Where the memories can lie, the preferred first."""
+        if self.external:
+            rows = -(-line_words(self.lowered, config) // 64) * 64
+            yield replace(config, store="bram")
+            if rows < config.spike_depth:  # spikes outside, too
+                yield replace(config, store="bram", spike_depth=rows)
+            return
+        if self.board.sprams:
+            yield replace(config, store="spram")
+        yield replace(config, store="bram")
+
+    def _short(self, config: CoreConfig) -> str:
+        """What a core has too little of on the board; empty if it fits."""
+        if config.store == "spram":
+            try:
+                rows, columns = spram_tiles(config)
+            except ConfigError as error:
+                return f"needs a larger store ({error})"
+            if rows * columns > self.board.sprams:
+                return f"needs {rows * columns} SPRAM blocks of {self.board.sprams}"
+        short = self.cells_short(config)
+        if short is not None:
+            return short
+        needed = area(self.board.family, config).brams_most
+        return f"needs {needed} {_BLOCKS} of {self.board.brams}" if needed > self.board.brams else ""
+
+
+def _clocks(
+    net: QuantizedNetwork,
+    config: CoreConfig,
+    x: NDArray[np.integer] | None,
+    rates: Mapping[str, float] | None,
+    bytes_per_clock: float | None,
+) -> float:
+    """Mean clocks by the cycle model, or those to expect."""
+    if x is None:
+        if bytes_per_clock is None:
+            return outlook(net, config, rates).clocks
+        return streamed(net, config, bytes_per_clock, rates).clocks
+    program = compile_network(net, config)
+    return float(run_timing(program, golden.run(program.network, x, keep=True).tensors).clocks.mean())
+
+
