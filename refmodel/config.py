@@ -31,7 +31,9 @@ class CoreConfig:
     bank_depth: weights a lane can hold in *each half* of its double-buffered bank.
     spike_depth: words of the spike memory (a word is P channels x Tp steps, one plane).
     store_depth: words of the resting store that holds the program image.
-    fifo_depth: words a lane's scanner may look ahead.
+    fifo_depth: occupancy items that a lane may have waiting.
+    scan_words: S, words of the spike memory whose occupancy is read in one clock (power of two).
+    adder: how a stage adds its K weights: in a "tree" of pairs, or in a "chain" of one lane a clock (fewer LUTs on ECP5).
     max_planes: most bit-planes a tensor may have.
     result_depth: largest number of readout channels.
     dim_bits: bits of a tensor's width and height.
@@ -61,6 +63,8 @@ class CoreConfig:
     spike_depth: int = 1024
     store_depth: int = 16384
     fifo_depth: int = 2
+    scan_words: int = 4
+    adder: Literal["tree", "chain"] = "tree"
     max_planes: int = 8
     result_depth: int = 16
     dim_bits: int = 8
@@ -79,7 +83,7 @@ class CoreConfig:
     def __post_init__(self) -> None:
         if isinstance(self.attention, dict):  # as dataclasses.asdict leaves it
             object.__setattr__(self, "attention", AttentionConfig(**self.attention))
-        for name in ("event_lanes", "output_lanes", "time_lanes", "neuron_units", "bank_lanes"):
+        for name in ("event_lanes", "output_lanes", "time_lanes", "neuron_units", "bank_lanes", "scan_words"):
             value = getattr(self, name)
             if not _is_power_of_two(value):
                 raise ConfigError(f"{name} must be a power of two, not {value!r}")
@@ -95,6 +99,8 @@ class CoreConfig:
                 self.neuron_units <= self.bank_lanes,
                 "neuron_units must be at most bank_lanes: a neuron slot reads one systolic stage",
             ),
+            (self.scan_words <= 16, f"scan_words must be at most 16, not {self.scan_words}"),
+            (self.adder in ("tree", "chain"), f"adder must be 'tree' or 'chain', not {self.adder!r}"),
             (2 <= self.weight_bits <= 8, f"weight_bits must be 2 to 8, not {self.weight_bits}"),
             (
                 self.weight_bits < self.acc_width <= self.membrane_width <= 48,

@@ -15,7 +15,7 @@ from refmodel.config import CoreConfig
 COLLISION_FREE = {"no_rw_check": 1}
 
 #: Fields that are two's complement numbers.
-_SIGNED = {"origin_x", "origin_y", "threshold", "bias", "bias_shortcut"}
+_SIGNED = {"origin_x", "origin_y", "slack_x", "slack_y", "threshold", "bias", "bias_shortcut"}
 
 
 def struct(fields: Iterable[layout.Field]) -> data.StructLayout:
