@@ -40,6 +40,7 @@ class CoreConfig:
     kernel_bits: bits of a kernel's size, stride and padding.
     chunk_bits: bits of the number of time chunks (T <= Tp << chunk_bits).
     leak_terms: leak shifts a neuron can subtract, 0 to 2.
+    leak_shift_max: largest shift of a leak term, 1 to 4: small ones save logic.
     leak_bits: fraction bits f of a leak by multiplication, (V * m) >> f; 0 builds no multiplier.
     rectify: neurons can integrate max(X, 0).
     signed_sources: convolutions can read signed tensors (inputs, membrane streams).
@@ -71,6 +72,7 @@ class CoreConfig:
     kernel_bits: int = 4
     chunk_bits: int = 6
     leak_terms: int = 2
+    leak_shift_max: int = 4
     leak_bits: int = 0
     rectify: bool = False
     signed_sources: bool = False
@@ -118,6 +120,7 @@ class CoreConfig:
             (2 <= self.kernel_bits <= self.dim_bits, "kernel_bits must be 2 to dim_bits"),
             (1 <= self.chunk_bits <= 12, f"chunk_bits must be 1 to 12, not {self.chunk_bits}"),
             (0 <= self.leak_terms <= 2, f"leak_terms must be 0 to 2, not {self.leak_terms}"),
+            (1 <= self.leak_shift_max <= 4, f"leak_shift_max must be 1 to 4, not {self.leak_shift_max}"),
             (0 <= self.leak_bits <= 15, f"leak_bits must be 0 to 15, not {self.leak_bits}"),
             (0 <= self.source_planes <= 32, f"source_planes must be 0 to 32, not {self.source_planes}"),
             (
@@ -135,7 +138,7 @@ class CoreConfig:
             if not fine:
                 raise ConfigError(message)
 
-    #: Clocks of the membrane recurrence: sum, fire, reset with first leak term, second leak term.
+    #: Clocks of the membrane recurrence: membrane and its margin, reset, two for the leak.
     NEURON_LOOP = 4
 
     @property

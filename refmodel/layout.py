@@ -53,13 +53,18 @@ FETCH_LATENCY = 4
 BARRIER_TO_BUNDLE = 1
 #: Clocks from a slab's start to the first weight of the next one.
 LOAD_OVERHEAD = 4
+#: Fields that are read in the clock in which a slab starts and never again. They come last, and the sequencer does
+#: not keep those in the descriptor's last word.
+START_FIELDS = frozenset(
+    ("src", "origin_y", "slack_y", "tag_y", "out_y_last", "dst", "sc", "stream_in", "stream_out", "spare")
+)
 #: Clocks from a neuron slot's start to its input being written to the stream memory.
-SLOT_TO_STREAM = 2
+SLOT_TO_STREAM = 3
 
 
 def slot_to_spike(config: CoreConfig) -> int:
-    """Clocks from a neuron slot's start to its spike (and membrane) being known; gates take one of them."""
-    return 4 if config.attention is None else 5
+    """Clocks from a neuron slot's start to its spike and membrane being known; streams and gates take one each."""
+    return 4 + (config.stream_width > 0) + (config.attention is not None)
 
 
 def slot_to_writeback(config: CoreConfig) -> int:
@@ -137,13 +142,13 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
         ]
     if config.signed_sources:
         options += [("top_tag", tag)]  # tag of a top bit-plane's first word: negated weights
-    return _fields(
+    fields = (
         # The window's words; see rtl_gen/walker.py. Positions along an image row count words.
         ("src", addr),  # word 0 of pixel (0, 0), top plane, chunk 0
         ("line_words", addr),  # words of an image row
-        ("kernel_words", addr),  # words of a window row
+        ("kernel_last", addr),  # words of a window row minus 1; where taps share weights: from the first tap to the last
         ("origin_x", addr + 1),  # minus the padding, two's complement
-        ("slack_x", addr + 2),  # words of an image row beyond the first window, two's complement
+        ("line_last", addr),  # the last word of an image row; where taps share weights: of its last pixel the first
         ("stride_x", addr),
         ("tap_words", addr),  # from a tap to the next where taps share their weights
         ("kernel_y_last", kernel),
@@ -185,6 +190,17 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
         *options,
         *(streams if config.stream_width else ()),
     )
+    return _fields(*_start_fields_last(config, fields))
+
+
+def _start_fields_last(config: CoreConfig, fields: tuple[tuple[str, int], ...]) -> list[tuple[str, int]]:
+    """``fields`` with those of ``START_FIELDS`` last, where the bits that fill up the last word may be spared."""
+    kept = [field for field in fields if field[0] not in START_FIELDS]
+    start = [field for field in fields if field[0] in START_FIELDS]
+    kept_bits, start_bits = sum(width for _, width in kept), sum(width for _, width in start)
+    last = (kept_bits + start_bits - 1) // config.store_width * config.store_width  # where the last word begins
+    spare = max(0, min(last, last + config.store_width - start_bits) - kept_bits)
+    return [*kept, *([("spare", spare)] if spare else []), *start]
 
 
 def descriptor_bits(config: CoreConfig) -> int:
