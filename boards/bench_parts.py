@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from refmodel.config import CoreConfig
 from refmodel.layout import CombineOp
 from rtl_gen.catalogue import component_names, make_component
-from rtl_gen.combiner import SpikeCombiner
+from rtl_gen.combiner import CombinerPlane, SpikeCombiner
 
 from .registry import get_board
 from .sizes import FAMILIES, Family
@@ -192,22 +192,26 @@ class SpikePath(wiring.Component):
         m = Module()
         own = Signal(self._width, reset_less=True)
         if self._combine is None:
+            inverts = Const(0, 1)
             m.d.comb += self.out.eq(own)
         else:
             m.submodules.combiner = combiner = SpikeCombiner(width=self._width)
             counts = self._combine in (CombineOp.ADD, "all")
+            op = self.op if self._combine == "all" else Const(self._combine, 2)
+            inverts = op == CombineOp.IAND
+            plane = Mux(inverts, CombinerPlane.AND, op)
             m.d.comb += [
-                combiner.op.eq(self.op if self._combine == "all" else self._combine),
-                combiner.carry.eq(own),
                 # Only a sum has more planes than its shortcut.
-                combiner.shortcut.eq(Mux(self.has_plane, self.shortcut, 0) if counts else self.shortcut),
+                combiner.plane.eq(Mux(self.has_plane, plane, CombinerPlane.PASS) if counts else plane),
+                combiner.carry.eq(own),
+                combiner.shortcut.eq(self.shortcut),
                 self.out.eq(combiner.out),
             ]
             if counts:
                 with m.If(self.step):
                     m.d.sync += own.eq(combiner.carry_out)
         with m.If(self.take):
-            m.d.sync += own.eq(self.word)
+            m.d.sync += own.eq(self.word ^ inverts.replicate(self._width))
         return m
 
 

@@ -20,6 +20,7 @@ from .program import Op, Program, Slab
 from .quantized import INPUT, QuantizedNetwork, TensorInfo
 from .slab_image import slab_rows
 from .streams import StreamBuffer, plan_streams
+from .window_fields import window_fields
 
 _COMBINE = {
     "pass": CombineOp.ADD,
@@ -57,8 +58,6 @@ def compile_network(net: QuantizedNetwork, config: CoreConfig) -> Program:
                 descriptor = _descriptor(net, config, op, group, buffers, chunks)
                 descriptor |= _neuron_fields(config, op)
                 descriptor |= _stream_fields(config, op, group, plane, streams)
-                if not op.scans:
-                    descriptor |= {"in_x": 0, "in_y": 0}  # every window lies outside: tiles drain at once
                 if op.extracts:
                     descriptor |= _extraction_fields(op, group, plane, buffers)
                 slab = Slab(op, group, words, descriptor, plane)
@@ -119,33 +118,8 @@ def _descriptor(
     layer = op.layer
     # What scans nothing needs no source: its own place stands in.
     source = buffers[layer.source] if op.scans else buffers.get(layer.name, buffers[INPUT])
-    _, in_h, in_w = op.source.shape
     _, out_h, out_w = op.out.shape
-    row, planes = in_w * source.groups, op.source.planes
-    # From a loop's first address to its last, for the loops inside the one that steps.
-    kernel_row = (layer.kernel[1] - 1) * source.groups
-    window = (layer.kernel[0] - 1) * row + kernel_row
-    all_planes = window - (planes - 1) * source.plane_step
-    all_chunks = all_planes + (chunks - 1) * source.chunk_step
-    tile_row = (out_w - 1) * layer.stride[1] * source.groups
-    origin = -layer.padding[0] * row - layer.padding[1] * source.groups
-    values = {
-        "src": source.base + (op.source.planes - 1) * source.plane_step + origin + (group if op.pool else 0),
-        "words_last": op.words - 1,
-        "tap_step": source.groups,
-        "row_step": row - kernel_row,
-        "plane_step": -source.plane_step - window,
-        "chunk_step": source.chunk_step - all_planes,
-        "tile_x_step": layer.stride[1] * source.groups - all_chunks,
-        "tile_y_step": layer.stride[0] * row - tile_row - all_chunks,
-        "kernel_x_last": layer.kernel[1] - 1,
-        "kernel_y_last": layer.kernel[0] - 1,
-        "origin_x": -layer.padding[1],
-        "origin_y": -layer.padding[0],
-        "stride_x": layer.stride[1],
-        "stride_y": layer.stride[0],
-        "in_x": in_w,
-        "in_y": in_h,
+    values = window_fields(op, source, group) | {
         "out_x_last": out_w - 1,
         "out_y_last": out_h - 1,
         "planes_last": op.source.planes - 1,

@@ -31,13 +31,16 @@ class CoreConfig:
     bank_depth: weights a lane can hold in *each half* of its double-buffered bank.
     spike_depth: words of the spike memory (a word is P channels x Tp steps, one plane).
     store_depth: words of the resting store that holds the program image.
-    fifo_depth: words a lane's scanner may look ahead.
+    fifo_depth: occupancy items that a lane may have waiting.
+    scan_words: S, words of the spike memory whose occupancy is read in one clock (power of two).
+    adder: how a stage adds its K weights: in a "tree" of pairs, or in a "chain" of one lane a clock (fewer LUTs on ECP5).
     max_planes: most bit-planes a tensor may have.
     result_depth: largest number of readout channels.
     dim_bits: bits of a tensor's width and height.
     kernel_bits: bits of a kernel's size, stride and padding.
     chunk_bits: bits of the number of time chunks (T <= Tp << chunk_bits).
     leak_terms: leak shifts a neuron can subtract, 0 to 2.
+    leak_shift_max: largest shift of a leak term, 1 to 4: small ones save logic.
     leak_bits: fraction bits f of a leak by multiplication, (V * m) >> f; 0 builds no multiplier.
     rectify: neurons can integrate max(X, 0).
     signed_sources: convolutions can read signed tensors (inputs, membrane streams).
@@ -61,12 +64,15 @@ class CoreConfig:
     spike_depth: int = 1024
     store_depth: int = 16384
     fifo_depth: int = 2
+    scan_words: int = 4
+    adder: Literal["tree", "chain"] = "tree"
     max_planes: int = 8
     result_depth: int = 16
     dim_bits: int = 8
     kernel_bits: int = 4
     chunk_bits: int = 6
     leak_terms: int = 2
+    leak_shift_max: int = 4
     leak_bits: int = 0
     rectify: bool = False
     signed_sources: bool = False
@@ -79,7 +85,7 @@ class CoreConfig:
     def __post_init__(self) -> None:
         if isinstance(self.attention, dict):  # as dataclasses.asdict leaves it
             object.__setattr__(self, "attention", AttentionConfig(**self.attention))
-        for name in ("event_lanes", "output_lanes", "time_lanes", "neuron_units", "bank_lanes"):
+        for name in ("event_lanes", "output_lanes", "time_lanes", "neuron_units", "bank_lanes", "scan_words"):
             value = getattr(self, name)
             if not _is_power_of_two(value):
                 raise ConfigError(f"{name} must be a power of two, not {value!r}")
@@ -95,6 +101,8 @@ class CoreConfig:
                 self.neuron_units <= self.bank_lanes,
                 "neuron_units must be at most bank_lanes: a neuron slot reads one systolic stage",
             ),
+            (self.scan_words <= 16, f"scan_words must be at most 16, not {self.scan_words}"),
+            (self.adder in ("tree", "chain"), f"adder must be 'tree' or 'chain', not {self.adder!r}"),
             (2 <= self.weight_bits <= 8, f"weight_bits must be 2 to 8, not {self.weight_bits}"),
             (
                 self.weight_bits < self.acc_width <= self.membrane_width <= 48,
@@ -112,6 +120,7 @@ class CoreConfig:
             (2 <= self.kernel_bits <= self.dim_bits, "kernel_bits must be 2 to dim_bits"),
             (1 <= self.chunk_bits <= 12, f"chunk_bits must be 1 to 12, not {self.chunk_bits}"),
             (0 <= self.leak_terms <= 2, f"leak_terms must be 0 to 2, not {self.leak_terms}"),
+            (1 <= self.leak_shift_max <= 4, f"leak_shift_max must be 1 to 4, not {self.leak_shift_max}"),
             (0 <= self.leak_bits <= 15, f"leak_bits must be 0 to 15, not {self.leak_bits}"),
             (0 <= self.source_planes <= 32, f"source_planes must be 0 to 32, not {self.source_planes}"),
             (
@@ -129,7 +138,7 @@ class CoreConfig:
             if not fine:
                 raise ConfigError(message)
 
-    #: Clocks of the membrane recurrence: sum, fire, reset with first leak term, second leak term.
+    #: Clocks of the membrane recurrence: membrane and its margin, reset, two for the leak.
     NEURON_LOOP = 4
 
     @property

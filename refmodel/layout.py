@@ -21,12 +21,11 @@ class Flag(IntEnum):
 
 
 class ArrayOp(IntEnum):
-    """What a synapse stage does with its sums as a bundle of events enters."""
+    """What a synapse stage does with its sums when a bundle's events have been added."""
 
-    ADD = 0  #: acc + events
-    DOUBLE = 1  #: 2 * acc + events (Horner's rule over bit-planes)
-    NEW = 2  #: snapshot acc for the neuron stage; acc = events
-    CLEAR = 3  #: acc = events, no snapshot (start of a slab)
+    ADD = 0  #: keep the sums
+    SHIFT = 1  #: end of a bit-plane: double them (Horner's rule)
+    DRAIN = 2  #: end of a tile's chunk: hand them to the neuron stage and start from 0
 
 
 class CombineOp(IntEnum):
@@ -48,17 +47,24 @@ class LoadKind(IntEnum):
     ATTENTION = 4
 
 
-#: Clocks between a scanned word's address and its arrival before the lane queues.
-FETCH_LATENCY = 2
+#: Clocks from the one after a slab's start to its first item being pushed into the lanes' queues.
+FETCH_LATENCY = 4
 #: Clocks from a barrier to the bundle register of the first stage that carries its op.
-BARRIER_TO_BUNDLE = 2
+BARRIER_TO_BUNDLE = 1
+#: Clocks from a slab's start to the first weight of the next one.
+LOAD_OVERHEAD = 4
+#: Fields that are read in the clock in which a slab starts and never again. They come last, and the sequencer does
+#: not keep those in the descriptor's last word.
+START_FIELDS = frozenset(
+    ("src", "origin_y", "slack_y", "tag_y", "out_y_last", "dst", "sc", "stream_in", "stream_out", "spare")
+)
 #: Clocks from a neuron slot's start to its input being written to the stream memory.
-SLOT_TO_STREAM = 2
+SLOT_TO_STREAM = 3
 
 
 def slot_to_spike(config: CoreConfig) -> int:
-    """Clocks from a neuron slot's start to its spike (and membrane) being known; gates take one of them."""
-    return 4 if config.attention is None else 5
+    """Clocks from a neuron slot's start to its spike and membrane being known; streams and gates take one each."""
+    return 4 + (config.stream_width > 0) + (config.attention is not None)
 
 
 def slot_to_writeback(config: CoreConfig) -> int:
@@ -67,8 +73,8 @@ def slot_to_writeback(config: CoreConfig) -> int:
 
 
 def array_latency(config: CoreConfig) -> int:
-    """Clocks from a NEW bundle in the first stage's register to its snapshot being readable."""
-    return 2 + config.tree_levels
+    """Clocks from a DRAIN bundle in the first stage's register to its snapshot being readable."""
+    return 2 + (config.event_lanes if config.adder == "chain" else config.tree_levels)
 
 
 def barrier_to_slot(config: CoreConfig) -> int:
@@ -136,24 +142,25 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
         ]
     if config.signed_sources:
         options += [("top_tag", tag)]  # tag of a top bit-plane's first word: negated weights
-    return _fields(
-        ("src", addr),  # window origin of tile 0: top plane, chunk 0, padding included
-        ("words_last", tag),  # channel words a tap
-        # Steps from a loop's last iteration (all inner loops at their end) to the next one's start:
-        ("tap_step", addr),
-        ("row_step", addr),
+    fields = (
+        # The window's words; see rtl_gen/walker.py. Positions along an image row count words.
+        ("src", addr),  # word 0 of pixel (0, 0), top plane, chunk 0
+        ("line_words", addr),  # words of an image row
+        ("kernel_last", addr),  # words of a window row minus 1; where taps share weights: from the first tap to the last
+        ("origin_x", addr + 1),  # minus the padding, two's complement
+        ("line_last", addr),  # the last word of an image row; where taps share weights: of its last pixel the first
+        ("stride_x", addr),
+        ("tap_words", addr),  # from a tap to the next where taps share their weights
+        ("kernel_y_last", kernel),
+        ("origin_y", kernel + 1),  # minus the padding, two's complement
+        ("slack_y", dim + 2),  # image rows below the first window, two's complement
+        ("stride_y", kernel),
+        ("first_row", addr),  # offset of the first window that does not begin above the image
+        ("row_step", addr),  # from a row of windows to the next
+        ("tag_y", tag + 1),  # weight words above the image in the first row of windows
+        ("tag_y_step", tag + 1),
         ("plane_step", addr),
         ("chunk_step", addr),
-        ("tile_x_step", addr),
-        ("tile_y_step", addr),
-        ("kernel_x_last", kernel),
-        ("kernel_y_last", kernel),
-        ("origin_x", kernel + 1),  # minus the padding, two's complement
-        ("origin_y", kernel + 1),
-        ("stride_x", kernel),
-        ("stride_y", kernel),
-        ("in_x", dim),  # input width and height
-        ("in_y", dim),
         ("out_x_last", dim),
         ("out_y_last", dim),
         ("planes_last", max(1, source_planes)),
@@ -183,6 +190,17 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
         *options,
         *(streams if config.stream_width else ()),
     )
+    return _fields(*_start_fields_last(config, fields))
+
+
+def _start_fields_last(config: CoreConfig, fields: tuple[tuple[str, int], ...]) -> list[tuple[str, int]]:
+    """``fields`` with those of ``START_FIELDS`` last, where the bits that fill up the last word may be spared."""
+    kept = [field for field in fields if field[0] not in START_FIELDS]
+    start = [field for field in fields if field[0] in START_FIELDS]
+    kept_bits, start_bits = sum(width for _, width in kept), sum(width for _, width in start)
+    last = (kept_bits + start_bits - 1) // config.store_width * config.store_width  # where the last word begins
+    spare = max(0, min(last, last + config.store_width - start_bits) - kept_bits)
+    return [*kept, *([("spare", spare)] if spare else []), *start]
 
 
 def descriptor_bits(config: CoreConfig) -> int:

@@ -10,7 +10,8 @@ from .bounds import LayerBounds, bits_needed, fits
 from .config import CoreConfig
 from .errors import CompileError, NetworkError
 from .program import Op
-from .quantized import LEAK_SHIFTS, IntArray, QuantizedLayer
+from .quantized import IntArray, QuantizedLayer
+from .window_fields import check_window
 
 
 def core_limits(config: CoreConfig, steps: int) -> dict[str, int]:
@@ -45,6 +46,7 @@ def check_op(config: CoreConfig, op: Op) -> None:
             f"{where}: a slab needs {op.weights} weights an event lane, this core's banks hold {config.bank_depth}; "
             "use fewer input channels, a smaller kernel, more event lanes, or a core with a larger bank_depth"
         )
+    check_window(config, op)
     if op.source.planes > config.most_source_planes:
         raise CompileError(
             f"{where}: its source has {op.source.planes} bits, this core takes {config.most_source_planes}; "
@@ -72,10 +74,10 @@ def check_op(config: CoreConfig, op: Op) -> None:
         raise CompileError(
             f"{where}: {layer.combine.upper()} takes binary spikes, the shortcut has {op.sc_planes} bits"
         )
-    if len(layer.leak_shifts) > config.leak_terms or any(shift not in LEAK_SHIFTS for shift in layer.leak_shifts):
+    if len(layer.leak_shifts) > config.leak_terms or any(not 1 <= shift <= config.leak_shift_max for shift in layer.leak_shifts):
         raise CompileError(
-            f"{where}: leak shifts {layer.leak_shifts}, this core takes {config.leak_terms} of 1 to {LEAK_SHIFTS[-1]}; "
-            "use another tau, or a core with more leak_terms"
+            f"{where}: leak shifts {layer.leak_shifts}, this core takes {config.leak_terms} of 1 to {config.leak_shift_max}; "
+            "use another tau, or a core with more leak_terms or a larger leak_shift_max"
         )
     if layer.leak_factor is not None and layer.leak_factor[1] > config.leak_bits:
         raise CompileError(

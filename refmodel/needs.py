@@ -19,6 +19,7 @@ from .limits import stored_threshold
 from .program import Op
 from .quantized import QuantizedNetwork
 from .streams import stream_words
+from .window_fields import address_span, depth_for_span
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,11 @@ def plan(lowered: QuantizedNetwork, config: CoreConfig) -> Plan:
             most[setting] = (value, layer)
 
     for op in ops:
-        for setting, value in _op_needs(op, bounds[op.layer.name]).items():
+        for setting, value in _op_needs(config, op, bounds[op.layer.name]).items():
             need(setting, value, op.layer.name)
     need("chunk_bits", (chunk_count(lowered, config) - 1).bit_length())
-    need("spike_depth", max(buffer.base + buffer.words for buffer in plan_buffers(lowered, room).values()))
+    spike_words = max(buffer.base + buffer.words for buffer in plan_buffers(lowered, room).values())
+    need("spike_depth", spike_words)
     need("stream_depth", stream_words(lowered, room))
     larger = _with(config, most)
     need("store_depth", 1 + sum(_slabs(op) * _slab_words(larger, op) for op in ops))
@@ -108,7 +110,7 @@ def plan(lowered: QuantizedNetwork, config: CoreConfig) -> Plan:
         if value > _present(config, setting)
     ]
     limits.sort(key=lambda limit: list(_WHAT).index(limit.setting), reverse=True)
-    return Plan(ops, larger, tuple(limits), _memory(config, larger, most))
+    return Plan(ops, larger, tuple(limits), _memory(config, larger, most, spike_words))
 
 
 def _roomy(config: CoreConfig) -> CoreConfig:
@@ -122,11 +124,12 @@ def _roomy(config: CoreConfig) -> CoreConfig:
     )  # fmt: skip
 
 
-def _op_needs(op: Op, bounds: LayerBounds) -> dict[str, int]:
-    """The settings that a layer needs, at least."""
+def _op_needs(config: CoreConfig, op: Op, bounds: LayerBounds) -> dict[str, int]:
+    """The settings that a layer needs of a core of this shape, at least."""
     layer = op.layer
     needs = {
         "bank_depth": op.weights,
+        "spike_depth": depth_for_span(address_span(config, op)),
         "dim_bits": max(*op.source.shape[1:], *op.out.shape[1:]).bit_length(),
         "kernel_bits": max(*layer.stride, *layer.padding, max(layer.kernel) - 1).bit_length(),
         "leak_terms": len(layer.leak_shifts),
@@ -191,13 +194,15 @@ def _memory_bits(config: CoreConfig, setting: str, words: int) -> int | None:
     return None if width is None else words * width
 
 
-def _memory(config: CoreConfig, larger: CoreConfig, most: dict[str, tuple[int, str | None]]) -> dict[str, int]:
-    """As :meth:`refmodel.program.Program.memory`."""
+def _memory(
+    config: CoreConfig, larger: CoreConfig, most: dict[str, tuple[int, str | None]], spike_words: int
+) -> dict[str, int]:
+    """As :meth:`refmodel.program.Program.memory`; ``spike_words`` are used of the spike memory."""
     return {
         "store_words": most["store_depth"][0],
         "store_depth": config.store_depth,
         "store_width": larger.store_width,
-        "spike_words": most["spike_depth"][0],
+        "spike_words": spike_words,
         "spike_depth": config.spike_depth,
         "spike_width": larger.spike_width,
         "stream_words": most.get("stream_depth", (0, None))[0],

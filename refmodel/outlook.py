@@ -15,17 +15,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .buffers import chunk_count
+from .buffers import Buffer, chunk_count
 from .config import CoreConfig
-from .cycles import op_timing
+from .cycles import Events, op_timing
 from .densities import Values, tensor_values
 from .errors import CompileError
-from .image import StoreImage
-from .layout import Flag, descriptor_words
+from .layout import LOAD_OVERHEAD, Flag, descriptor_words
 from .lowering import lower
 from .needs import Limit, Plan, plan
-from .program import Op, Program
+from .occupancy import events_type
+from .program import Op
 from .quantized import QuantizedNetwork, TensorInfo
+from .scan_items import scan_items
 
 #: Visits of a tile in a row, of which all but the first count; one less where a visit has many words.
 _VISITS, _MANY_WORDS = 3, 256
@@ -78,12 +79,11 @@ def outlook(net: QuantizedNetwork, config: CoreConfig, rates: Mapping[str, float
 
 
 def walked_words(ops: tuple[Op, ...], chunks: int) -> int:
-    """Words that the exact cycle model walks for these layers."""
+    """Words that the exact cycle model walks for these layers; an item without words counts as one."""
     total = 0
     for op in ops:
-        taps = op.layer.kernel[0] * op.layer.kernel[1]
         for rows, columns, tiles in tile_kinds(op):
-            words = rows * columns * op.words + taps - rows * columns
+            words = rows * columns * op.words
             walks = op.groups if op.pool else 1  # the groups of other layers take the same time
             total += tiles * chunks * walks * (op.source.planes * words + op.sc_planes)
     return total
@@ -121,7 +121,7 @@ class _Clocks:
     def run(self) -> tuple[LayerOutlook, ...]:
         config = self.config
         start = idle = before = 0.0
-        overhead = 3 + config.output_lanes
+        overhead = LOAD_OVERHEAD + config.output_lanes
         result = []
         for op in self.ops:
             events = 0.0
@@ -133,12 +133,10 @@ class _Clocks:
                     idle = start + slab.length + 1
                     events += slab.events
             last = op is self.ops[-1]
-            self.now = max(start + 3, idle) + op.out.shape[0] + 2 if last else idle - 1
+            self.now = max(start + LOAD_OVERHEAD, idle) + op.out.shape[0] + 2 if last else idle - 1
             clocks = self.now - before
             density = 0.0 if op.extracts else self._source(op).density
-            result.append(
-                LayerOutlook(op.layer.name, clocks, events, events / (config.event_lanes * clocks), density)
-            )
+            result.append(LayerOutlook(op.layer.name, clocks, events, events / (config.event_lanes * clocks), density))
             before = self.now
         return tuple(result)
 
@@ -181,28 +179,73 @@ class _Clocks:
         config = self.config
         channels = _lane_channels(config, op, group)
         shape = (op.layer.kind, op.layer.kernel, op.words, op.sc_planes, op.writes, op.source.planes)
-        key = (shape, channels.tobytes(), rows, columns, chances)
+        places = _places(op, rows, columns, config.scan_words)
+        key = (shape, channels.tobytes(), rows, columns, chances, op.source.shape[2], tuple(places.items()))
         if key not in self._visits:
             tile = tile_op(op, rows, columns)
             words = rows * columns * op.words * len(chances)
             visits = _VISITS - (words > _MANY_WORDS)
             draws = int(np.clip(_DRAWN_WORDS // max(1, words), *_DRAWS))
-            sizes = (draws, visits, rows, columns, *channels.shape)
-            rng = np.random.default_rng(1)
-            planes = [rng.binomial(np.broadcast_to(channels, sizes), chance) for chance in chances]
-            counts = np.stack(planes, axis=2) if planes else np.zeros((1, visits, 1, 1, 1, 1, config.event_lanes), int)
-            program = Program(
-                config=config, network=self.net, original=self.net, ops=(tile,), slabs=(), buffers={}, streams={},
-                image=StoreImage(np.zeros((0, 1), np.uint8)), chunks=visits,
-            )  # fmt: skip
-            timing = op_timing(program, tile, counts, 0)
-            drains = timing.barriers[_drains(timing.items.flag)].astype(float)
-            self._visits[key] = (
-                float((drains[-1] - drains[0]).mean()) / (visits - 1),
-                float(drains[0].mean()),
-                float((timing.end - drains[-1]).mean()),
-            )
+            events = _drawn_events(config, tile, channels, chances, (-(-draws // len(places)), visits, rows, columns))
+            found = np.zeros(3)
+            for place, weight in places.items():
+                source = _source_at(op, place, visits, config.scan_words)
+                timing = op_timing(config, tile, scan_items(tile, source, visits, config.scan_words), events, keep=True)
+                assert timing.barriers is not None
+                drains = timing.barriers[_drains(timing.items.flag)].astype(float)
+                steady = (drains[-1] - drains[0]).mean() / (visits - 1)
+                found += weight * np.array([steady, drains[0].mean(), (timing.end - drains[-1]).mean()])
+            self._visits[key] = (float(found[0]), float(found[1]), float(found[2]))
         return self._visits[key]
+
+
+def _source_at(op: Op, place: int, visits: int, scan_words: int) -> Buffer:
+    """A source whose chunks all begin ``place`` words behind an occupancy row's first."""
+    _, height, width = op.source.shape
+    size, planes = height * width * op.words, op.source.planes
+    step = -(-planes * size // scan_words) * scan_words
+    return Buffer(place, op.words, size, step, planes, visits, 0)
+
+
+def _places(op: Op, rows: int, columns: int, scan_words: int) -> dict[int, float]:
+    """Where the windows with so many rows and columns inside begin in an occupancy row, and how often.
+
+    The image is taken to begin with a row's first word.
+    """
+    if not op.scans:
+        return {0: 1.0}
+    firsts = []
+    for axis, wanted in ((0, rows), (1, columns)):
+        first, inside = _windows(op, axis)
+        firsts.append(np.maximum(first[inside == wanted], 0))
+    words = (firsts[0][:, None] * op.source.shape[2] + firsts[1]) * op.words % scan_words
+    places, counts = np.unique(words, return_counts=True)
+    return dict(zip(places.tolist(), (counts / counts.sum()).tolist(), strict=True))
+
+
+def _windows(op: Op, axis: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First row or column of each window, and how many lie inside the source."""
+    size, out = op.source.shape[1 + axis], op.out.shape[1 + axis]
+    first = np.arange(out) * op.layer.stride[axis] - op.layer.padding[axis]
+    return first, np.minimum(first + op.layer.kernel[axis], size) - np.maximum(first, 0)
+
+
+def _drawn_events(
+    config: CoreConfig,
+    tile: Op,
+    channels: NDArray[np.int64],
+    chances: tuple[float, ...],
+    sizes: tuple[int, int, int, int],
+) -> Events:
+    """Random events ``[visits * planes, words, K, draws]``; ``sizes``: draws, visits to the tile, rows, columns."""
+    draws, visits, rows, columns = sizes
+    _, height, width = tile.source.shape
+    events = np.zeros((visits, tile.source.planes, height, width, *channels.shape, draws), events_type(config))
+    rng = np.random.default_rng(1)
+    for plane, chance in enumerate(chances):
+        drawn = rng.binomial(np.broadcast_to(channels, (*sizes, *channels.shape)), chance)
+        events[:, plane, :rows, :columns] = np.moveaxis(drawn, 0, -1)
+    return events.reshape(visits * tile.source.planes, -1, config.event_lanes, draws)
 
 
 def _drains(flags: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -231,10 +274,7 @@ def tile_kinds(op: Op) -> list[tuple[int, int, int]]:
         return [(1, 1, op.out.shape[1] * op.out.shape[2])]
     axes = []
     for axis in (0, 1):
-        size, out = op.source.shape[1 + axis], op.out.shape[1 + axis]
-        first = np.arange(out) * op.layer.stride[axis] - op.layer.padding[axis]
-        inside = np.minimum(first + op.layer.kernel[axis], size) - np.maximum(first, 0)
-        axes.append(np.unique(inside, return_counts=True))
+        axes.append(np.unique(_windows(op, axis)[1], return_counts=True))
     return [
         (int(rows), int(columns), int(high * wide))
         for rows, high in zip(*axes[0], strict=True)
@@ -243,9 +283,12 @@ def tile_kinds(op: Op) -> list[tuple[int, int, int]]:
 
 
 def tile_op(op: Op, rows: int, columns: int) -> Op:
-    """``op`` with a single output pixel, whose kernel has so many rows and columns inside the source."""
+    """``op`` with a single output pixel, whose kernel has so many rows and columns inside the source.
+
+    Image rows stay as long as they are.
+    """
     height, width = op.layer.kernel
     layer = replace(op.layer, stride=(1, 1), padding=(height - rows, width - columns))
-    source = TensorInfo((op.source.shape[0], rows, columns), op.source.max_value, op.source.min_value)
+    source = TensorInfo((op.source.shape[0], rows, op.source.shape[2]), op.source.max_value, op.source.min_value)
     out = TensorInfo((op.out.shape[0], 1, 1), op.out.max_value, op.out.min_value)
     return replace(op, layer=layer, source=source, out=out)

@@ -1,86 +1,121 @@
-"""The sequence of words that the window walker fetches for a slab."""
+"""The sequence of items that the window walker makes for a slab."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .buffers import Buffer
+from .jit import compiled
 from .layout import Flag
 from .program import Op
+
+Column = NDArray[np.int32]
+_FLAG_BITS = 3
 
 
 @dataclass(frozen=True)
 class ScanItems:
-    """One entry a fetched item, in order; every array is ``[items]``.
+    """One entry an item, in order; every array is ``[items]``.
 
-    ``tile`` counts output pixels in raster order; ``y``, ``x``, ``word`` say where in the
-    source the word lies (0 where ``inside`` is False); ``tag`` numbers the slab's words.
+    tile: output pixel in raster order.  row: chunk * planes + plane of the source (shortcut items: chunk * planes).
+    first, count: the item's words, numbered from word 0 of pixel (0, 0); count is 0 for null and shortcut items.
+    tag: number of the slab's word that the first word is.  flag: a :class:`refmodel.layout.Flag`.
     """
 
-    tile: NDArray[np.int64]
-    chunk: NDArray[np.int64]
-    plane: NDArray[np.int64]
-    y: NDArray[np.int64]
-    x: NDArray[np.int64]
-    word: NDArray[np.int64]
-    tag: NDArray[np.int64]
-    inside: NDArray[np.bool_]
+    tile: Column
+    row: Column
+    first: Column
+    count: Column
+    tag: Column
+    flag: Column
     shortcut: NDArray[np.bool_]
-    flag: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.tile)
 
 
-def scan_items(op: Op, chunks: int) -> ScanItems:
-    """Items of one slab of ``op``: tile, chunk, plane (top first), row, tap, word; then shortcut planes."""
-    (kh, kw), (sh, sw), (ph, pw) = op.layer.kernel, op.layer.stride, op.layer.padding
-    _, in_h, in_w = op.source.shape
-    _, out_h, out_w = op.out.shape
-    oy, ox = np.divmod(np.arange(out_h * out_w), out_w)
-    ky, kx = np.divmod(np.arange(kh * kw), kw)
-    y = oy[:, None] * sh - ph + ky  # [tiles, taps]
-    x = ox[:, None] * sw - pw + kx
-    inside = (y >= 0) & (y < in_h) & (x >= 0) & (x < in_w) & op.scans
-    count = np.where(inside, op.words, 1)
+def scan_items(op: Op, source: Buffer | None, chunks: int, scan_words: int, group: int = 0) -> ScanItems:
+    """Items of slab ``group`` of ``op``, whose source lies at ``source`` (None: at address 0, planes side by side).
+
+    Tile, chunk; then the shortcut's planes; then plane (top first), window row, segment.  ``scan_words``: words of an
+    occupancy row, which no segment leaves.
+    """
+    _, in_h, in_w = op.source.shape if op.scans else (0, 0, 0)
+    words = op.words if source is None or not op.scans else source.groups
     planes = op.source.planes
-    columns: list[list[NDArray[Any]]] = [[] for _ in range(10)]
-    taps = np.arange(kh * kw)
-    for tile in range(out_h * out_w):
-        tap = np.repeat(taps, count[tile])
-        word = np.arange(len(tap)) - np.repeat(np.cumsum(count[tile]) - count[tile], count[tile])
-        is_in = inside[tile][tap]
-        size = len(tap)
-        flag = np.zeros((chunks, planes, size), np.int64)
-        flag[:, :-1, -1] = Flag.SHIFT
-        flag[:, -1, -1] = Flag.DRAIN
-        if tile == out_h * out_w - 1:
-            flag[-1, -1, -1] = Flag.DRAIN_LAST
-        shape = (chunks, planes, size)
-        chunk_axis = np.broadcast_to(np.arange(chunks)[:, None, None], shape)
-        plane_axis = np.broadcast_to(np.arange(planes - 1, -1, -1)[None, :, None], shape)
-        tag = (0 if op.shared_taps else tap * op.words) + word
-        tag = tag + np.where(plane_axis == planes - 1, op.top_tag, 0)
-        row = [
-            np.full(shape, tile),
-            chunk_axis,
-            plane_axis,
-            np.broadcast_to(np.where(is_in, y[tile][tap], 0), shape),
-            np.broadcast_to(np.where(is_in, x[tile][tap], 0), shape),
-            np.broadcast_to(np.where(is_in, word, 0), shape),
-            np.broadcast_to(tag, shape),
-            np.broadcast_to(is_in, shape),
-            np.zeros(shape, bool),
-            flag,
-        ]
-        # The shortcut's planes follow each chunk of the tile.
-        tails = {0: tile, 1: np.arange(chunks)[:, None], 2: np.arange(op.sc_planes), 8: True}
-        for number, part in enumerate(row):
-            tail = np.zeros((chunks, op.sc_planes), part.dtype)
-            tail[:] = tails.get(number, 0)
-            columns[number].append(np.concatenate([part.reshape(chunks, -1), tail], axis=1).reshape(-1))
-    tile_, chunk_, plane_, y_, x_, word_, tag_, inside_, shortcut_, flag_ = (np.concatenate(c) for c in columns)
-    return ScanItems(tile_, chunk_, plane_, y_, x_, word_, tag_, inside_.astype(bool), shortcut_.astype(bool), flag_)
+    plane_step = in_h * in_w * words if source is None else source.plane_step
+    chunk_step = planes * plane_step if source is None else source.chunk_step
+    base = 0 if source is None else source.base
+    starts = base + np.arange(chunks)[:, None] * chunk_step + np.arange(planes) * plane_step
+    stride = op.layer.stride if op.scans else (0, 0)
+    geometry = (
+        in_h, in_w, words, *op.layer.kernel, *stride, *op.layer.padding, *op.out.shape[1:], op.sc_planes,
+        group if op.pool else -1, op.top_tag, scan_words,
+    )  # fmt: skip
+    starts = np.ascontiguousarray(starts, np.int64)
+    size = _walk(geometry, starts, np.zeros((0, 6), np.int32))
+    columns = np.zeros((size, 6), np.int32)
+    _walk(geometry, starts, columns)
+    tile, row, first, count, tag, kind = np.ascontiguousarray(columns.T)
+    return ScanItems(tile, row, first, count, tag, kind & _FLAG_BITS, kind > _FLAG_BITS)
+
+
+@compiled
+def _walk(geometry: tuple[int, ...], starts: NDArray[np.int64], out: NDArray[np.int32]) -> int:
+    """Write the items into ``out`` ``[items, 6]`` (tile, row, first, count, tag, flag; 4: shortcut), if it has any
+    rows; returns how many there are.  ``starts``: address of each chunk's and plane's word 0."""
+    in_h, in_w, words, kh, kw, sh, sw, ph, pw, out_h, out_w, sc_planes, group, top_tag, scan_words = geometry
+    chunks, planes = starts.shape
+    write = len(out) > 0
+    at = 0
+    for oy in range(out_h):
+        top = oy * sh - ph
+        y_first, y_end = max(top, 0), min(top + kh, in_h)
+        for ox in range(out_w):
+            left = ox * sw - pw
+            x_first, x_end = max(left, 0), min(left + kw, in_w)
+            tile = oy * out_w + ox
+            for chunk in range(chunks):
+                for _ in range(sc_planes):
+                    if write:
+                        out[at, 0], out[at, 1], out[at, 5] = tile, chunk * planes, 4
+                    at += 1
+                for plane in range(planes - 1, -1, -1):
+                    row, base_tag = chunk * planes + plane, top_tag if plane == planes - 1 else 0
+                    for y in range(y_first, max(y_end, y_first + 1)):
+                        word, left_over = 0, 0
+                        if y < y_end and x_first < x_end:
+                            word, left_over = (y * in_w + x_first) * words, (x_end - x_first) * words
+                        tag = base_tag + ((y - top) * kw + x_first - left) * words
+                        while True:
+                            count, step = left_over, left_over
+                            if group >= 0 and count > 0:
+                                count, step = 1, words
+                            elif count > 0:
+                                count = min(count, scan_words - (starts[chunk, plane] + word) % scan_words)
+                                step = count
+                            if write:
+                                out[at, 0], out[at, 1] = tile, row
+                                out[at, 3] = count
+                                if count > 0:
+                                    out[at, 2] = word + max(group, 0)
+                                    out[at, 4] = base_tag if group >= 0 else tag
+                            at += 1
+                            word += step
+                            tag += step
+                            left_over -= step
+                            if left_over <= 0:
+                                break
+                    if write:  # boundary
+                        flag = 1
+                        if plane == 0:
+                            last = chunk == chunks - 1 and tile == out_h * out_w - 1
+                            flag = 3 if last else 2
+                        out[at - 1, 5] = flag
+    return at
+
+
+assert (Flag.SHIFT, Flag.DRAIN, Flag.DRAIN_LAST) == (1, 2, 3)

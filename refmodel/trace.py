@@ -17,6 +17,7 @@ from .cycles import OpTiming, RunTiming
 from .golden import GoldenResult
 from .layout import (
     BARRIER_TO_BUNDLE,
+    LOAD_OVERHEAD,
     SLOT_TO_STREAM,
     ArrayOp,
     Field,
@@ -126,8 +127,10 @@ def run_trace(
         if op.scans and name not in masks_of:
             assert golden.tensors is not None
             source = golden.tensors[name][image : image + 1]
-            masks_of = {name: time_masks(source, config, program.chunks, op.source.planes)}
-        masks = masks_of[name][0] if op.scans else None
+            found = time_masks(source, config, program.chunks, op.source.planes)[0]
+            lanes = (config.event_lanes, config.channels_per_word)
+            masks_of = {name: found.reshape(program.chunks * op.source.planes, -1, *lanes)}
+        masks = masks_of[name] if op.scans else None
         _put_events(rows, config, slab, timing.slabs[number], masks, begin, image)
         if op is not values_op or slab.plane != values_plane:
             values = slab_values(config, golden, op, program, image, idle_of[op.layer.name], slab.plane)
@@ -142,7 +145,7 @@ def run_trace(
 
 def _put_loads(rows: _Rows, config: CoreConfig, slab: Slab, previous_start: int, start: int) -> None:
     weights = config.event_lanes * slab.op.weights
-    first = previous_start + 3
+    first = previous_start + LOAD_OVERHEAD
     before, extra = weights + config.output_lanes, len(slab.attention_words)
     plan = (
         (LoadKind.WEIGHT, first, slab.address + 1, weights),
@@ -170,29 +173,28 @@ def _put_events(
     begin: int,
     image: int,
 ) -> None:
-    """Events in the first stage's bundle, one clock after they leave the scanner, and array ops."""
+    """Events in the first stage's bundle, one clock after they leave the scanner, and array ops.
+
+    ``masks``: ``[chunks * planes, words, K, W]``, of the source's words.
+    """
     items = timing.items
-    rows.put("array_op", np.array([begin + BARRIER_TO_BUNDLE]), np.array([int(ArrayOp.CLEAR)]))
+    assert timing.barriers is not None and timing.leaves is not None
     flags = items.flag[items.flag != Flag.NONE]
-    ops = np.where(flags == Flag.SHIFT, int(ArrayOp.DOUBLE), int(ArrayOp.NEW))
+    ops = np.where(flags == Flag.SHIFT, int(ArrayOp.SHIFT), int(ArrayOp.DRAIN))
     rows.put("array_op", begin + timing.barriers[:, image] + BARRIER_TO_BUNDLE, ops)
     if masks is None:
         return
-    assert timing.pop is not None and timing.pushed is not None
-    group = slab.group if slab.op.pool else 0
-    word_masks = masks[
-        items.chunk, np.where(items.shortcut, 0, items.plane), items.y, items.x, items.word + group
-    ]  # [items, K, W]
-    word_masks = np.where((items.inside & ~items.shortcut)[:, None, None], word_masks, 0)
-    per_word = config.channels_per_word
+    before = np.arange(items.count.sum()) - np.repeat(np.cumsum(items.count) - items.count, items.count)
+    row, tag = np.repeat(items.row, items.count), np.repeat(items.tag, items.count) + before
+    word_masks = masks[row, np.repeat(items.first, items.count) + before]  # [words, K, W]
+    busy = word_masks != 0
+    rank = np.cumsum(busy, axis=2)
     for k in range(config.event_lanes):
-        item, channel = np.nonzero(word_masks[:, k])
-        busy = word_masks[:, k] != 0
-        rank = (np.cumsum(busy, axis=1) - 1)[item, channel]
-        clock = begin + timing.pop[item, image, k] + 1 + rank + 1
+        word, channel = np.nonzero(busy[:, k])
+        clock = begin + timing.leaves[word, k, image] + rank[word, k, channel] + 1
         rows.put(f"event{k}_valid", clock, np.ones(len(clock), np.int64))
-        rows.put(f"event{k}_weight", clock, items.tag[item] * per_word + channel)
-        rows.put(f"event{k}_mask", clock, word_masks[item, k, channel])
+        rows.put(f"event{k}_weight", clock, tag[word] * config.channels_per_word + channel)
+        rows.put(f"event{k}_mask", clock, word_masks[word, k, channel])
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,7 @@ class _SlabRun:
     def first_slots(self) -> NDArray[np.int64]:
         """Clock of the first neuron slot of each tile's chunk, ``[tiles * chunks]``."""
         flags = self.timing.items.flag[self.timing.items.flag != Flag.NONE]
+        assert self.timing.barriers is not None
         drains = self.timing.barriers[flags != Flag.SHIFT][:, self.image]
         return self.begin + drains + barrier_to_slot(self.program.config)
 

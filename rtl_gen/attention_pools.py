@@ -131,7 +131,7 @@ class AttentionPools(wiring.Component):
             m.d.sync += before.eq(arrived.entry)
 
         for u in range(units):
-            self._add_unit(m, u, stages[1].entry, arrived, added, written, continues)
+            self._add_unit(m, u, stages[SLOT_TO_STREAM - 1].entry, arrived, added, written, continues)
         return m
 
     def _add_unit(self, m: Module, u: int, entry, arrived, added, written, continues) -> None:

@@ -19,11 +19,13 @@ from .attention import AttentionUnit
 from .attention_pools import AttentionPools
 from .combiner import SpikeCombiner
 from .core import Core
+from .fetch import Fetch
 from .gate_engine import GateEngine
 from .gate_multiplier import GateMultiplier
 from .lif_array import LIFArray
 from .neuron import NeuronUnit
 from .neuron_stage import NeuronStage
+from .occupancy import OccupancyMemory
 from .readout import Readout
 from .scan_front import ScanFront
 from .scanner import EventScanner
@@ -134,6 +136,7 @@ _ENTRIES: dict[str, Entry] = {
     "AttentionUnit": _attentive(AttentionUnit),
     "Core": _configured(Core),
     "EventScanner": _configured(EventScanner),
+    "Fetch": _configured(Fetch),
     "GateEngine": _attentive(GateEngine),
     "GateMultiplier": Entry(GateMultiplier, {"width": _integer, "gated_width": _integer}, {"width": "19"}),
     "LIFArray": Entry(
@@ -156,6 +159,7 @@ _ENTRIES: dict[str, Entry] = {
     "MembraneShortcutMux": _wide(MembraneShortcutMux, 18),
     "NeuronStage": _configured(NeuronStage),
     "NeuronUnit": _configured(NeuronUnit),
+    "OccupancyMemory": _configured(OccupancyMemory),
     "Readout": _configured(Readout),
     "ResidentStore": _configured(ResidentStore),
     "ScanFront": _configured(ScanFront),

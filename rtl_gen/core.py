@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,22 +13,21 @@ from refmodel.config import CoreConfig
 from refmodel.layout import LoadKind
 
 from .attention import AttentionUnit
+from .fetch import Fetch
 from .layouts import load_layout, param_layout, probe_layout
 from .neuron_stage import NeuronStage
 from .readout import Readout
-from .scan_front import ScanFront
 from .sequencer import LayerSequencer
 from .shortcut_queue import ShortcutQueue
 from .spike_memory import SpikeMemory
 from .store import ResidentStore
 from .stream_memory import StreamMemory
 from .synapses import SynapseArray
-from .walker import WindowWalker
 from .writeback import WriteBack
 
 
 class Core(wiring.Component):
-    """Resting store, sequencer, scanner, synapse array, neurons, combiner, spike memory.
+    """Resting store, sequencer, fetch, synapse array, neurons, combiner, spike memory.
 
     Load a program image into space 0 and an input into space 1 through ``load`` (only while
     idle), pulse ``start``, wait for ``done``, read the results.  Another program runs after
@@ -79,9 +78,8 @@ class Core(wiring.Component):
 
         m.submodules.store = store = ResidentStore(cfg, init=self._store_init)
         m.submodules.sequencer = seq = LayerSequencer(config=cfg)
-        m.submodules.walker = walker = WindowWalker(config=cfg)
+        m.submodules.fetch = fetch = Fetch(config=cfg)
         m.submodules.spikes = spikes = SpikeMemory(config=cfg)
-        m.submodules.scan = scan = ScanFront(config=cfg)
         m.submodules.array = array = SynapseArray(config=cfg)
         m.submodules.neurons = neurons = NeuronStage(config=cfg)
         m.submodules.writeback = writeback = WriteBack(config=cfg)
@@ -110,6 +108,7 @@ class Core(wiring.Component):
         in_flight, written = Signal(4), Signal()
         last_drained = Signal(init=1)
         m.d.comb += [
+            store.read.en.eq(seq.store_en),
             store.read.addr.eq(seq.store_addr),
             seq.store_data.eq(store.read.data),
             written.eq(last_drained & (in_flight == 0)),
@@ -130,31 +129,23 @@ class Core(wiring.Component):
         m.d.comb += neurons.write_index.eq(seq.param_index >> unit_bits)
         for unit in range(cfg.neuron_units):
             m.d.comb += neurons.write_unit[unit].eq(
-                (seq.load_kind == LoadKind.PARAM) & (seq.param_index[:unit_bits] == unit)
+                seq.param_en & (seq.param_index[:unit_bits] == unit)
             )
 
-        # Scanner
+        # Fetch
+        for mine, port in zip(fetch.reads, spikes.reads, strict=True):
+            wiring.connect(m, mine, port)
         m.d.comb += [
-            walker.descriptor.eq(descriptor),
-            walker.start.eq(seq.slab_start),
-            walker.advance.eq(scan.advance),
-            spikes.read.addr.eq(walker.addr),
-            spikes.read.en.eq(scan.advance),
-            scan.valid.eq(walker.valid),
-            scan.tag.eq(walker.tag),
-            scan.flag.eq(walker.flag),
-            scan.empty.eq(walker.empty),
-            scan.shortcut.eq(walker.shortcut),
-            scan.word.eq(spikes.read.data),
-            scan.restart.eq(seq.slab_start),
-            array.bundle.eq(scan.bundle),
-            shortcuts.push.eq(scan.shortcut_push),
-            shortcuts.push_word.eq(scan.shortcut_word),
+            fetch.descriptor.eq(descriptor),
+            fetch.start.eq(seq.slab_start),
+            array.bundle.eq(fetch.bundle),
+            shortcuts.push.eq(fetch.shortcut_push),
+            shortcuts.push_word.eq(Cat(port.data for port in fetch.reads)),
         ]
-        m.d.sync += in_flight.eq(in_flight + scan.drained - writeback.finished)
+        m.d.sync += in_flight.eq(in_flight + fetch.drained - writeback.finished)
         with m.If(seq.slab_start):
             m.d.sync += last_drained.eq(0)
-        with m.Elif(scan.drained_last):
+        with m.Elif(fetch.drained_last):
             m.d.sync += last_drained.eq(1)
 
         # Neurons and write-back
@@ -162,7 +153,9 @@ class Core(wiring.Component):
             neurons.restart.eq(seq.slab_start),
             neurons.drained.eq(array.drained),
             neurons.sums.eq(array.sums),
-            array.shift.eq(neurons.shift),
+            array.slot_active.eq(neurons.slot_active),
+            array.slot_step.eq(neurons.slot_step),
+            array.slot_index.eq(neurons.slot_index),
             *(neurons.mode[name].eq(descriptor[name]) for name, _ in neurons.mode.shape()),
             neurons.last_step.eq(descriptor.last_step),
             neurons.chunks_last.eq(descriptor.chunks_last),
@@ -204,9 +197,12 @@ class Core(wiring.Component):
             spikes.write.en.eq(writeback.write_en | (host_write & self.load.payload.space)),
             spikes.write.addr.eq(Mux(writeback.write_en, writeback.write_addr, self.load.payload.addr)),
             spikes.write.data.eq(Mux(writeback.write_en, writeback.write_data, self.load.payload.data)),
+            fetch.write.en.eq(spikes.write.en),
+            fetch.write.addr.eq(spikes.write.addr),
+            fetch.write.data.eq(spikes.write.data),
         ]
         if self._probe:
-            self._add_probe(m, scan, neurons, writeback, seq, streams)
+            self._add_probe(m, fetch, neurons, writeback, seq, streams)
         return m
 
     def _add_attention(
@@ -248,7 +244,7 @@ class Core(wiring.Component):
     def _add_probe(
         self,
         m: Module,
-        scan: ScanFront,
+        fetch: Fetch,
         neurons: NeuronStage,
         writeback: WriteBack,
         seq: LayerSequencer,
@@ -258,7 +254,7 @@ class Core(wiring.Component):
         trace = Signal(probe_layout(cfg))
         m.d.comb += self.probe.eq(trace)
         for k in range(cfg.event_lanes):
-            event = scan.bundle.events[k]
+            event = fetch.bundle.events[k]
             m.d.comb += [
                 trace[f"event{k}_valid"].eq(event.valid),
                 trace[f"event{k}_weight"].eq(Mux(event.valid, event.weight, 0)),
@@ -278,7 +274,7 @@ class Core(wiring.Component):
                 m.d.comb += trace[f"stream{u}_value"].eq(Mux(streams.write_en, streams.values[u], 0))
         loading = seq.load_kind != LoadKind.NONE
         m.d.comb += [
-            trace.array_op.eq(scan.bundle.op),
+            trace.array_op.eq(fetch.bundle.op),
             trace.neuron_valid.eq(neurons.out_valid),
             trace.write_valid.eq(writeback.write_en),
             trace.write_addr.eq(Mux(writeback.write_en, writeback.write_addr, 0)),

@@ -15,7 +15,7 @@ from refmodel.config import CoreConfig
 COLLISION_FREE = {"no_rw_check": 1}
 
 #: Fields that are two's complement numbers.
-_SIGNED = {"origin_x", "origin_y", "threshold", "bias", "bias_shortcut"}
+_SIGNED = {"origin_x", "origin_y", "slack_y", "threshold", "bias", "bias_shortcut"}
 
 
 def struct(fields: Iterable[layout.Field]) -> data.StructLayout:
@@ -45,14 +45,24 @@ def probe_layout(config: CoreConfig) -> data.StructLayout:
     return struct(layout.probe_fields(config))
 
 
-def lane_word_layout(config: CoreConfig) -> data.StructLayout:
-    """A word as an event lane queues it: W time masks, which of them are not zero, tag, flag."""
+def row_bits(config: CoreConfig) -> int:
+    """Bits that number the rows of the occupancy memory: ``scan_words`` spike words a row."""
+    return max(0, config.spike_addr_bits - (config.scan_words - 1).bit_length())
+
+
+def item_layout(config: CoreConfig) -> data.StructLayout:
+    """Words of an occupancy row to scan, as the walker makes them and, occupied words only, as an event lane queues them.
+
+    row: of the occupancy memory.  words: bit i is word ``row * scan_words + i``.  delta: weight tag of a word minus its
+    address.  flag: boundary behind the last word.  shortcut: the word belongs to the shortcut.
+    """
     return data.StructLayout(
         {
-            "masks": data.ArrayLayout(unsigned(config.time_lanes), config.channels_per_word),
-            "busy": config.channels_per_word,
-            "tag": config.tag_bits,
+            "row": row_bits(config),
+            "words": config.scan_words,
+            "delta": config.tag_bits,
             "flag": 2,
+            "shortcut": 1,
         }
     )
 

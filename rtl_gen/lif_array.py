@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from amaranth import Module, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
@@ -32,8 +32,8 @@ class LIFArray(wiring.Component):
     neurons / units - 1, then the next step begins.  Spikes leave in the same order.
 
     Flow control: all streams respect ``ready`` and ``valid``.  ``x`` takes a transfer a clock as long as spikes are
-    taken, and pauses while parameters are written.  A neuron comes back after 4 clocks at the earliest, so a step
-    takes at least 4.  After a reset, ``x`` and ``params`` wait for the clocks of one step, in which every neuron gets
+    taken, and pauses while parameters wait or are written, and a clock longer.  A step takes at least 4 clocks, and with more
+    than 4 transfers at least 8.  After a reset, ``x`` and ``params`` wait for the clocks of one step, in which every neuron gets
     ``threshold`` and ``bias``.
 
     ``LATENCY``: clocks from a transfer of ``x`` to its spikes being valid, when nothing waits before them.
@@ -145,7 +145,7 @@ class LIFArray(wiring.Component):
     @property
     def step_clocks(self) -> int:
         """Clocks of one step of all neurons, when nothing waits."""
-        return max(self._slots, self._config.NEURON_LOOP)
+        return max(self._slots, min(self._config.slots_per_step, 2 * self._config.NEURON_LOOP))
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -163,7 +163,7 @@ class LIFArray(wiring.Component):
             takes.eq(self.x.valid & self.x.ready),
             gives.eq(self.spikes.valid & self.spikes.ready),
             results.w_data.eq(result),
-            results.w_en.eq(made[0].out_valid),
+            results.w_en.eq(made[0].out_valid & (made[0].out_index < slots)),
             self.spikes.payload.eq(results.r_data),
             self.spikes.valid.eq(results.r_rdy),
             results.r_en.eq(self.spikes.ready),
@@ -175,11 +175,17 @@ class LIFArray(wiring.Component):
         index = Signal(range(max(2, slots)))
         index_last = Signal()
         m.d.comb += index_last.eq(index == slots - 1)
-        pause = Signal(range(self._config.NEURON_LOOP))
+        pause = Signal(range(2 * self._config.NEURON_LOOP))  # turns of lanes that do not exist
+        written = Signal()  # the next slot's parameters were read while some were written
+        under_way = Signal(self.LATENCY - 2)  # slots that may still read their threshold
+        turn, ahead = Signal.like(made[0].slot.index), Signal.like(made[0].slot.index)
         m.d.comb += [
-            self.params.ready.eq(~filling),
-            self.x.ready.eq(~filling & ~self.params.valid & (pause == 0) & (promised != depth)),
+            self.params.ready.eq(~filling & (under_way == 0)),
+            self.x.ready.eq(~filling & ~self.params.valid & ~written & (pause == 0) & (promised != depth)),
+            turn.eq(Mux(pause != 0, self._config.slots_per_step - pause, index)),
+            ahead.eq(Mux(takes | filling, Mux(index_last, 0, index + 1), index)),
         ]
+        m.d.sync += [written.eq(self.params.valid & self.params.ready), under_way.eq(Cat(takes, under_way))]
         with m.If(pause != 0):
             m.d.sync += pause.eq(pause - 1)
         with m.If(filling | takes):
@@ -193,13 +199,14 @@ class LIFArray(wiring.Component):
             m.submodules[f"unit{u}"] = unit
             write = unit.write_data
             m.d.comb += [
-                unit.slot.valid.eq(takes),
-                unit.slot.index.eq(index),
+                unit.slot.valid.eq(takes | (pause != 0)),
+                unit.slot.index.eq(turn),
+                unit.ahead.eq(ahead),
                 unit.slot.first.eq(self.x.payload.first),
                 unit.slot.end.eq(index_last),
                 unit.sum.eq(self.x.payload["values"][u]),
                 unit.write_index.eq(target[unit_bits:]),
-                unit.write_en.eq(self.params.valid & (target[:unit_bits] == u)),
+                unit.write_en.eq(self.params.valid & self.params.ready & (target[:unit_bits] == u)),
                 write.threshold.eq(self.params.payload.threshold),
                 write.bias.eq(self.params.payload.bias),
                 *self._modes(unit),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from amaranth import Array, Cat, Module, Signal, signed
+from collections.abc import Sequence
+
+from amaranth import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from refmodel.attention import GATE_BITS
 from refmodel.config import CoreConfig
-from refmodel.layout import slot_to_writeback
+from refmodel.layout import CombineOp, slot_to_spike
 
 from .layouts import param_layout
-from .neuron import NeuronUnit, mode_layout, slot_layout
+from .neuron_control import NeuronControl, comparing_clock, mode_layout, slot_layout
+from .neuron_datapath import NeuronDatapath
+from .neuron_params import NeuronParams
 
 
 class NeuronStage(wiring.Component):
@@ -26,11 +30,15 @@ class NeuronStage(wiring.Component):
     -------
     restart: a slab starts (first tile, first chunk).
     drained: pulse from the array.  Pulses come at least R clocks apart.
-    sums, shift: the array's snapshots and their shift strobes.
+    slot_active, slot_step, slot_index: the neuron slot of this clock.
+    sums: its synaptic sums, one a unit: of output lanes slot_index*NU .. + NU-1 at step slot_step (combinational).
     mode, last_step, chunks_last: from the descriptor.
     stream, inputs, slot, tile_end: with membrane streams: to and from :class:`StreamMemory`.
     gates: with attention: from :class:`AttentionUnit`.
-    shortcut_pop, shortcut_word: the tile's shortcut word for membrane shortcuts.
+    shortcut_pop, shortcut_word: the tile's shortcut word for membrane shortcuts.  It stands from the clock of
+        ``drained`` on until it is popped, before the tile's last slot.
+    out_valid, out_index, out_end, spikes, membranes: the results of a slot, ``slot_to_spike`` clocks after it.
+    word: spikes; where the combiner is IAND, which takes 1-A, each is inverted.
     """
 
     def __init__(self, *, config: CoreConfig):
@@ -48,8 +56,10 @@ class NeuronStage(wiring.Component):
                 **streams,
                 "restart": In(1),
                 "drained": In(1),
-                "sums": In(data.ArrayLayout(signed(cfg.acc_width), cfg.output_lanes)),
-                "shift": Out(cfg.output_lanes),
+                "slot_active": Out(1),
+                "slot_step": Out(max(1, (cfg.time_lanes - 1).bit_length())),
+                "slot_index": Out(index),
+                "sums": In(data.ArrayLayout(signed(cfg.acc_width), cfg.neuron_units)),
                 "mode": In(mode_layout(cfg)),
                 "last_step": In(max(1, (cfg.time_lanes - 1).bit_length())),
                 "chunks_last": In(cfg.chunk_bits),
@@ -75,85 +85,91 @@ class NeuronStage(wiring.Component):
         cfg = self._config
         units, slots, steps = cfg.neuron_units, cfg.slots_per_step, cfg.time_lanes
 
-        go = self.drained
+        # The slot's number counts through P/NU * Tp, a power of two: the lane below, the step above.
         active = Signal()
-        index = Signal(slot_layout(cfg)["index"].width)
-        step = Signal(max(1, (steps - 1).bit_length()))
+        number = Signal((slots * steps - 1).bit_length())
+        following = Signal.like(number)  # the number of the next clock's slot, if there is one
         chunk = Signal(cfg.chunk_bits)
         fresh = Signal(init=1)  # readout: nothing accumulated yet in this slab
-        index_last, step_last, chunk_last = Signal(), Signal(), Signal()
+        index_bits = (slots - 1).bit_length()
+        index, step = number[:index_bits], number[index_bits:]
+        last, chunk_last = Signal(), Signal()
         m.d.comb += [
-            index_last.eq(index == slots - 1),
-            step_last.eq(step == steps - 1),
+            following.eq(number + active),
+            last.eq(active & number.all()),
             chunk_last.eq(chunk == self.chunks_last),
         ]
-        with m.If(active):
-            m.d.sync += index.eq(index + 1)
-            with m.If(index_last):
-                m.d.sync += [index.eq(0), step.eq(step + 1), fresh.eq(0)]
-                with m.If(step_last):
-                    m.d.sync += [step.eq(0), active.eq(0), chunk.eq(chunk + 1)]
-                    with m.If(chunk_last):
-                        m.d.sync += chunk.eq(0)
-        with m.If(go):
-            m.d.sync += active.eq(1)
+        m.d.sync += [number.eq(following), active.eq(self.drained | (active & ~last))]
+        with m.If(active & index.all()):
+            m.d.sync += fresh.eq(0)
+        with m.If(last):
+            m.d.sync += chunk.eq(Mux(chunk_last, 0, chunk + 1))
         with m.If(self.restart):
-            m.d.sync += [active.eq(0), index.eq(0), step.eq(0), chunk.eq(0), fresh.eq(1)]
+            m.d.sync += [active.eq(0), number.eq(0), chunk.eq(0), fresh.eq(1)]
 
-        slot = Signal(slot_layout(cfg))
+        m.submodules.control = control = NeuronControl(config=cfg)
+        controls = control.controls
+        results = controls.slots[slot_to_spike(cfg)]
         m.d.comb += [
-            slot.valid.eq(active),
-            slot.index.eq(index),
-            slot.first.eq(((chunk == 0) & (step == 0) & ~self.mode.readout) | fresh | self.mode.stateless),
-            slot.fake.eq(chunk_last & (step > self.last_step)),
-            slot.end.eq(step_last),
-            self.shortcut_pop.eq(go & self.mode.use_current),
+            control.mode.eq(self.mode),
+            control.slot.valid.eq(active),
+            control.slot.index.eq(index),
+            control.slot.first.eq(((chunk == 0) & (step == 0) & ~self.mode.readout) | fresh | self.mode.stateless),
+            control.slot.fake.eq(chunk_last & (step > self.last_step)),
+            control.slot.end.eq(step.all()),
+            self.slot_active.eq(active),
+            self.slot_index.eq(index),
+            self.slot_step.eq(step),
+            self.out_valid.eq(results.valid),
+            self.out_index.eq(results.index),
+            self.out_end.eq(results.end),
         ]
-        for lane in range(cfg.output_lanes):
-            m.d.comb += self.shift[lane].eq(active & (index == lane // units))
-
-        ends = Signal(slot_to_writeback(cfg))  # the last slot of a chunk, as it passes the units
-        m.d.sync += ends.eq(Cat(active & index_last & step_last, ends[:-1]))
-        m.d.comb += self.word_valid.eq(ends[-1])
-
+        m.d.sync += self.word_valid.eq(results.valid & results.end & results.index.all())
+        # Shortcut bits are chosen a clock ahead: the word goes when its last bit is.
+        m.d.comb += self.shortcut_pop.eq(active & following.all() & self.mode.use_current)
         if cfg.stream_width:
-            m.d.comb += [self.slot.eq(active), self.tile_end.eq(index_last & step_last & chunk_last)]
+            m.d.comb += [self.slot.eq(active), self.tile_end.eq(last & chunk_last)]
 
-        length = slots * steps
+        m.submodules.params = params = NeuronParams(config=cfg, units=units)
+        m.d.comb += [
+            params.run_half.eq(self.run_half),
+            params.ahead.eq(following[:index_bits]),
+            params.later.eq(controls.slots[comparing_clock(cfg) - 1].index),
+            params.write_en.eq(self.write_unit),
+            params.write_half.eq(self.write_half),
+            params.write_index.eq(self.write_index),
+            params.write_data.eq(self.write_data),
+        ]
+        invert = self.mode.combine == CombineOp.IAND
         for u in range(units):
-            unit = NeuronUnit(config=cfg)
-            m.submodules[f"unit{u}"] = unit
-            waiting = Signal(length, name=f"shortcut{u}", reset_less=True)
+            m.submodules[f"unit{u}"] = path = NeuronDatapath(config=cfg)
             order = [(i * units + u) * steps + t for t in range(steps) for i in range(slots)]
-            with m.If(go):
-                m.d.sync += waiting.eq(Cat(self.shortcut_word[bit] for bit in order))
-            with m.Elif(active):
-                m.d.sync += waiting.eq(waiting >> 1)
-            gathered = Signal(length, name=f"spikes{u}", reset_less=True)
-            with m.If(unit.out_valid):
-                m.d.sync += gathered.eq(Cat(gathered[1:], unit.spike))
+            shortcut = Signal(name=f"shortcut{u}", reset_less=True)
+            m.d.sync += shortcut.eq(_choose([self.shortcut_word[bit] for bit in order], following))
+            gathered = Signal(len(order), name=f"spikes{u}", reset_less=True)
+            with m.If(results.valid):
+                m.d.sync += gathered.eq(Cat(gathered[1:], path.spike ^ invert))
             m.d.comb += [self.word[bit].eq(gathered[position]) for position, bit in enumerate(order)]
             m.d.comb += [
-                unit.slot.eq(slot),
-                unit.sum.eq(Array(self.sums[i * units + u] for i in range(slots))[index]),
-                unit.shortcut.eq(waiting[0]),
-                unit.mode.eq(self.mode),
-                unit.run_half.eq(self.run_half),
-                unit.write_en.eq(self.write_unit[u]),
-                unit.write_half.eq(self.write_half),
-                unit.write_index.eq(self.write_index),
-                unit.write_data.eq(self.write_data),
-                self.spikes[u].eq(unit.spike),
-                self.membranes[u].eq(unit.membrane),
+                path.controls.eq(controls),
+                path.mode.eq(self.mode),
+                path.sum.eq(self.sums[u]),
+                path.shortcut.eq(shortcut),
+                path.bias.eq(params.bias[u]),
+                path.bias_shortcut.eq(params.bias_shortcut[u]),
+                path.not_threshold.eq(params.not_threshold[u]),
+                self.spikes[u].eq(path.spike),
+                self.membranes[u].eq(path.membrane),
             ]
             if cfg.stream_width:
-                m.d.comb += [unit.stream.eq(self.stream[u]), self.inputs[u].eq(unit.input)]
+                m.d.comb += [path.stream.eq(self.stream[u]), self.inputs[u].eq(path.input)]
             if cfg.attention is not None:
-                m.d.comb += unit.gate.eq(self.gates[u])
-            if u == 0:
-                m.d.comb += [
-                    self.out_valid.eq(unit.out_valid),
-                    self.out_index.eq(unit.out_index),
-                    self.out_end.eq(unit.out_end),
-                ]
+                m.d.comb += path.gate.eq(self.gates[u])
         return m
+
+
+def _choose(bits: Sequence[Value], number: Value) -> Value:
+    """Bit ``number`` of them, a power of two many: a tree of multiplexers."""
+    for select in number:
+        bits = [Mux(select, high, low) for low, high in zip(bits[::2], bits[1::2], strict=True)]
+    return bits[0]

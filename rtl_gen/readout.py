@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from refmodel.config import CoreConfig
 
 from .layouts import COLLISION_FREE
-from .neuron import slot_layout
+from .neuron_control import slot_layout
 
 
 class Readout(wiring.Component):
@@ -49,50 +49,53 @@ class Readout(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         cfg = self._config
-        units = cfg.neuron_units
-        unit_bits = (units - 1).bit_length()
         bits = len(self.addr)
+        unit_bits = (cfg.neuron_units - 1).bit_length()
+        slot_bits = (cfg.slots_per_step - 1).bit_length()
         wide = signed(cfg.membrane_width)
 
-        scanning, first = Signal(), Signal()
-        count = Signal(bits + 1)
-        addr = Signal(bits)
-        m.d.comb += addr.eq(Mux(scanning, count[:bits], self.addr))
-        full = Signal(len(self.index) + len(self.group))
-        slot_bits = (cfg.slots_per_step - 1).bit_length()
-        m.d.comb += full.eq(Cat(self.index[:slot_bits], self.group))
-        # Room for every lane of the last group, though only classes are read.
+        # A word is what a slot brings. There is room for every lane of the last group, though only classes are read.
         depth = max(2, -(-cfg.result_depth // cfg.output_lanes) * cfg.slots_per_step)
-        values = []
-        for u in range(units):
-            memory = Memory(shape=wide, depth=depth, init=[], attrs=COLLISION_FREE)
-            m.submodules[f"results{u}"] = memory
-            write, read = memory.write_port(), memory.read_port()
-            m.d.comb += [
-                write.en.eq(self.write_en),
-                write.addr.eq(full),
-                write.data.eq(self.membranes[u]),
-                read.en.eq(1),
-                read.addr.eq(addr[unit_bits:]),
-            ]
-            values.append(read.data)
+        word = data.ArrayLayout(wide, cfg.neuron_units)
+        m.submodules.results = results = Memory(
+            shape=word, depth=depth, init=[], attrs={**COLLISION_FREE, "ram_style": "block"}
+        )
+        write, read = results.write_port(), results.read_port()
+        scanning = Signal()
+        count, addr = Signal(bits), Signal(bits)  # count: the class that is read
+        m.d.comb += [
+            addr.eq(Mux(scanning | self.scan, count, self.addr)),
+            write.en.eq(self.write_en),
+            write.addr.eq(Cat(self.index[:slot_bits], self.group)),
+            write.data.eq(self.membranes),
+            read.en.eq(1),
+            read.addr.eq(addr[unit_bits:]),
+        ]
         if unit_bits:
-            unit = Signal(unit_bits)
+            unit = Signal(unit_bits, reset_less=True)
             m.d.sync += unit.eq(addr[:unit_bits])
-            m.d.comb += self.value.eq(Array(values)[unit])
+            m.d.comb += self.value.eq(Array(read.data)[unit])
         else:
-            m.d.comb += self.value.eq(values[0])
+            m.d.comb += self.value.eq(read.data[0])
 
-        best = Signal(wide, reset_less=True)
-        m.d.comb += self.scanned.eq(scanning & (count == self.classes_last + 1))
-        with m.If(self.scan):
-            m.d.sync += [scanning.eq(1), count.eq(0), first.eq(1)]
-        with m.Elif(scanning):
-            m.d.sync += count.eq(count + 1)
-            with m.If(count != 0):
-                m.d.sync += first.eq(0)
-                with m.If(first | (self.value > best)):
-                    m.d.sync += [best.eq(self.value), self.argmax.eq(count - 1)]
-            with m.If(self.scanned):
-                m.d.sync += scanning.eq(0)
+        # Clock by clock: the address; the value arrives; it is compared with the best one before.
+        arrives, compares = Signal(2), Signal(2)  # bit 0: a class does; bit 1: the last one
+        arriving, compared = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
+        late, best = Signal(wide, reset_less=True), Signal(wide, reset_less=True)
+        fresh = Signal()
+        last = count == self.classes_last
+        running = scanning | self.scan
+        m.d.sync += [
+            scanning.eq(running & ~last),
+            count.eq(Mux(running & ~last, count + 1, 0)),
+            arrives.eq(Cat(running, running & last)),
+            compares.eq(arrives),
+            arriving.eq(count),
+            compared.eq(arriving),
+            late.eq(self.value),
+            fresh.eq((fresh & ~compares[0]) | self.scan),
+        ]
+        m.d.comb += self.scanned.eq(compares[1])
+        with m.If(compares[0] & (fresh | (late > best))):
+            m.d.sync += [best.eq(late), self.argmax.eq(compared)]
         return m

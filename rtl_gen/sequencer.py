@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Signal
+from typing import Any
+
+from amaranth import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from refmodel.config import CoreConfig
-from refmodel.layout import LoadKind, descriptor_words, load_kind_bits
+from refmodel.layout import (
+    START_FIELDS,
+    LoadKind,
+    descriptor_bits,
+    descriptor_fields,
+    descriptor_words,
+    load_kind_bits,
+)
 
+from .counter import Counter
 from .layouts import descriptor_layout, header_layout
+from .store import store_latency
 
 
 class LayerSequencer(wiring.Component):
@@ -19,16 +30,21 @@ class LayerSequencer(wiring.Component):
     until the running slab is done, load the descriptor, start.  While a slab runs the next
     one's weights load.  An end header scans the readout and ends the run.
 
+    The store is read like a pipe: word after word, each address once. While ``store_en`` is low
+    the pipe stands, and ``store_data`` is the word it was.
+
     Members
     -------
     start: pulse, ignored while ``busy``.  busy: from the clock after it until ``done``.
     done: pulse in the run's last clock.  clocks: clocks from ``start`` to ``done``, valid after it.
-    store_addr, store_data: read port of the store, data one clock after the address.
+    store_en, store_addr, store_data: read port of the store, data ``store_latency`` enabled clocks after the address.
     load_kind, load_addr: what ``store_data`` is in this clock, and its store address.
+    param_en: ``store_data`` is a channel's parameters (``load_kind`` says the same).
     load_half, run_half: halves of the banks being loaded and computing.
     weight_lane (one-hot), weight_addr, param_index, word_index (with attention): where ``store_data`` goes.
-    descriptor, slab_start: the slab to run; ``slab_idle``: nothing is running.
-    scan, scanned, classes_last: the readout's search.
+    descriptor, slab_start: the slab to run; fields of ``refmodel.layout.START_FIELDS`` may only be read in the clock of
+        ``slab_start``.  slab_idle: nothing is running.
+    scan, scanned, classes_last: the readout's search; ``scanned`` only comes at its end.
     """
 
     def __init__(self, *, config: CoreConfig):
@@ -41,6 +57,7 @@ class LayerSequencer(wiring.Component):
                 "busy": Out(1),
                 "done": Out(1),
                 "clocks": Out(32),
+                "store_en": Out(1),
                 "store_addr": Out(cfg.store_addr_bits),
                 "store_data": In(cfg.store_width),
                 "load_kind": Out(load_kind_bits(cfg)),
@@ -49,6 +66,7 @@ class LayerSequencer(wiring.Component):
                 "run_half": Out(1),
                 "weight_lane": Out(cfg.event_lanes),
                 "weight_addr": Out(cfg.weight_addr_bits),
+                "param_en": Out(1),
                 "param_index": Out(lane_bits),
                 **({"word_index": Out(cfg.attention.weight_bits)} if cfg.attention is not None else {}),
                 "descriptor": Out(descriptor_layout(cfg)),
@@ -60,106 +78,130 @@ class LayerSequencer(wiring.Component):
             }
         )
 
-    def elaborate(self, platform) -> Module:
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg = self._config
-        words = descriptor_words(cfg)
-        pointer = Signal(cfg.store_addr_bits)
-        previous = Signal(cfg.store_addr_bits, reset_less=True)
-        weights_last = Signal(cfg.weight_addr_bits)
-        weight = Signal(cfg.weight_addr_bits)
-        lane = Signal(cfg.event_lanes, init=1)
+        words, latency = descriptor_words(cfg), store_latency(cfg, platform)
         attention_bits = 0 if cfg.attention is None else cfg.attention.weight_bits
-        count = Signal(max(len(self.param_index), words.bit_length(), attention_bits))
-        attention_words = Signal(attention_bits + 1)  # words that follow the parameters
-        image = Signal(words * cfg.store_width, reset_less=True)
+
+        # Where a run is, one bit a place: the cheapest where every bit is a flip-flop beside its LUT.
+        names = ("pause", "fetch", "header", "params", "attention", "wait", "closing")
+        at_pause, at_fetch, at_header, at_params, at_attention, at_wait, at_closing = (
+            Signal(name=f"at_{name}") for name in names
+        )
+        at_first = Signal()  # a run begins: the pipe fills
+        lane = Signal(cfg.event_lanes)  # weights of this event lane
+        word = Signal(words)  # this word of the descriptor
+
         header = Signal(header_layout(cfg))
+        weights_last = Signal(cfg.weight_addr_bits, reset_less=True)
+        attention_words = Signal(attention_bits + 1, reset_less=True)  # words that follow the parameters
+        index = Signal(max(cfg.weight_addr_bits, len(self.param_index), attention_bits))
+        pointer = Signal(cfg.store_addr_bits)
+        # Multiplier blocks are free as counters where neurons and gates multiply nothing.
+        spare_blocks = not cfg.leak_bits and cfg.attention is None
+        m.submodules.pointer = pointer_counter = Counter(width=cfg.store_addr_bits, block=spare_blocks)
+        m.submodules.clocks = clock_counter = Counter(width=len(self.clocks), block=spare_blocks)
         running_half = Signal()
+
+        begin, counts, last = Signal(), Signal(), Signal()
+        lane_last, params_last, attention_last = (
+            Signal(name=f"{name}_last") for name in ("lane", "params", "attention")
+        )
         m.d.comb += [
-            self.store_addr.eq(pointer),
-            self.load_addr.eq(previous),
             header.eq(self.store_data),
-            self.descriptor.eq(image),
-            self.weight_addr.eq(weight),
-            self.param_index.eq(count),
+            begin.eq(self.start & ~self.busy),
+            counts.eq(lane.any() | at_params | at_attention),
+            lane_last.eq(lane.any() & (index == weights_last)),
+            params_last.eq(at_params & index[: len(self.param_index)].all() if cfg.output_lanes > 1 else at_params),
+            attention_last.eq(at_attention & (index + 1 == attention_words)),
+            last.eq(lane_last | params_last | attention_last),
+        ]
+        with m.If(counts):
+            m.d.sync += index.eq(index + 1)
+        with m.If(last):
+            m.d.sync += index.eq(0)
+
+        # From place to place. A store without output register needs a clock less to fill its pipe.
+        after_params = Signal()
+        m.d.comb += after_params.eq(attention_words != 0 if attention_bits else 0)
+        m.d.sync += [
+            at_first.eq(begin if latency > 1 else 0),
+            at_pause.eq(self.slab_start if latency > 1 else self.slab_start | begin),
+            at_fetch.eq(at_first | at_pause),
+            at_header.eq(at_fetch),
+            at_params.eq((at_params & ~params_last) | (lane[-1] & lane_last)),
+            at_wait.eq((at_wait & ~self.slab_idle) | (params_last & ~after_params) | attention_last),
+            word.eq(Cat(at_wait & self.slab_idle, word[:-1])),
+            self.slab_start.eq(word[-1]),
+            at_closing.eq((at_closing & ~self.slab_idle) | (at_header & header.end)),
+            self.done.eq(self.scanned),
+            self.busy.eq((self.busy & ~self.done) | begin),
+        ]
+        with m.If(at_header | lane_last):
+            m.d.sync += lane.eq(Cat(at_header & ~header.end, lane[:-1]))
+        if attention_bits:
+            m.d.sync += at_attention.eq((at_attention & ~attention_last) | (params_last & after_params))
+            m.d.comb += self.word_index.eq(index)
+        m.d.comb += self.scan.eq(at_closing & self.slab_idle)
+
+        # The pipe stands while nothing is taken from it, and at an end header: it holds the number of classes.
+        m.d.comb += [
+            self.store_en.eq(at_first | at_fetch | (at_header & ~header.end) | counts | word[:-1].any()),
+            self.store_addr.eq(pointer),
+            self.load_addr.eq(pointer - latency),
+            self.classes_last.eq(header.classes_last),
+        ]
+        m.d.comb += [
+            pointer_counter.en.eq(self.store_en),
+            pointer_counter.clear.eq(~self.busy),
+            pointer.eq(pointer_counter.value),
+            clock_counter.en.eq(self.busy),
+            clock_counter.clear.eq(begin),
+            self.clocks.eq(clock_counter.value),
+        ]
+
+        with m.If(at_header):
+            m.d.sync += weights_last.eq(header.weights_last)
+            if attention_bits:
+                m.d.sync += attention_words.eq(header.attention_words)
+        with m.If(word[-1]):
+            m.d.sync += running_half.eq(~running_half)
+
+        image: list[Value] = []
+        # The last word stays in the pipe until the slab starts: what is only read then is not kept.
+        fields = descriptor_fields(cfg)
+        for number in range(words):
+            bits = range(number * cfg.store_width, min((number + 1) * cfg.store_width, descriptor_bits(cfg)))
+            passing = {
+                bit
+                for field in fields
+                if field.name == "spare" or (number == words - 1 and field.name in START_FIELDS)
+                for bit in range(field.offset, field.offset + field.width)
+            }
+            stays = [bit for bit in bits if bit not in passing]
+            kept = Signal(len(stays), name=f"descriptor{number}", reset_less=True)
+            with m.If(word[number]):
+                m.d.sync += kept.eq(Cat(self.store_data[bit % cfg.store_width] for bit in stays))
+            image += [
+                kept[stays.index(bit)] if bit in stays else self.store_data[bit % cfg.store_width] for bit in bits
+            ]
+
+        m.d.comb += [
+            self.descriptor.eq(Cat(image)),
+            self.weight_lane.eq(lane),
+            self.weight_addr.eq(index),
+            self.param_en.eq(at_params),
+            self.param_index.eq(index),
             self.run_half.eq(running_half),
             self.load_half.eq(~running_half),
         ]
-        m.d.sync += previous.eq(pointer)
-        with m.If(self.busy):
-            m.d.sync += self.clocks.eq(self.clocks + 1)
-
-        with m.FSM():
-            with m.State("IDLE"):
-                with m.If(self.start):
-                    m.d.sync += [pointer.eq(0), self.busy.eq(1), self.clocks.eq(0)]
-                    m.next = "HEADER-ADDRESS"
-            with m.State("HEADER-ADDRESS"):
-                m.d.sync += pointer.eq(pointer + 1)
-                m.next = "HEADER"
-            with m.State("HEADER"):
-                m.d.sync += [weights_last.eq(header.weights_last), weight.eq(0), lane.eq(1), count.eq(0)]
-                m.d.sync += self.classes_last.eq(header.classes_last)  # meant in the end header
-                if attention_bits:
-                    m.d.sync += attention_words.eq(header.attention_words)
-                with m.If(header.end):
-                    m.next = "LAST"
-                with m.Else():
-                    m.d.sync += pointer.eq(pointer + 1)
-                    m.next = "WEIGHTS"
-            with m.State("WEIGHTS"):
-                m.d.comb += [self.load_kind.eq(LoadKind.WEIGHT), self.weight_lane.eq(lane)]
-                m.d.sync += [pointer.eq(pointer + 1), weight.eq(weight + 1)]
-                with m.If(weight == weights_last):
-                    m.d.sync += [weight.eq(0), lane.eq(lane << 1)]
-                    with m.If(lane[-1]):
-                        m.next = "PARAMETERS"
-            with m.State("PARAMETERS"):
-                m.d.comb += self.load_kind.eq(LoadKind.PARAM)
-                m.d.sync += count.eq(count + 1)
-                with m.If(count == cfg.output_lanes - 1):
-                    m.d.sync += count.eq(0)
-                    m.next = "WAIT"
-                    if attention_bits:
-                        with m.If(attention_words != 0):
-                            m.d.sync += pointer.eq(pointer + 1)
-                            m.next = "ATTENTION"
-                with m.Else():
-                    m.d.sync += pointer.eq(pointer + 1)
-            if attention_bits:
-                m.d.comb += self.word_index.eq(count)
-                with m.State("ATTENTION"):
-                    m.d.comb += self.load_kind.eq(LoadKind.ATTENTION)
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(count + 1 == attention_words):
-                        m.d.sync += count.eq(0)
-                        m.next = "WAIT"
-                    with m.Else():
-                        m.d.sync += pointer.eq(pointer + 1)
-            with m.State("WAIT"):
-                with m.If(self.slab_idle):
-                    m.d.sync += pointer.eq(pointer + 1)
-                    m.next = "DESCRIPTOR"
-            with m.State("DESCRIPTOR"):
-                m.d.comb += self.load_kind.eq(LoadKind.DESCRIPTOR)
-                m.d.sync += [image.eq(Cat(image[cfg.store_width :], self.store_data)), count.eq(count + 1)]
-                with m.If(count == words - 1):
-                    m.d.sync += running_half.eq(~running_half)
-                    m.next = "START"
-                with m.Else():
-                    m.d.sync += pointer.eq(pointer + 1)
-            with m.State("START"):
-                m.d.comb += self.slab_start.eq(1)
-                m.next = "HEADER-ADDRESS"
-            with m.State("LAST"):
-                with m.If(self.slab_idle):
-                    m.d.comb += self.scan.eq(1)
-                    m.next = "SCAN"
-            with m.State("SCAN"):
-                with m.If(self.scanned):
-                    m.next = "DONE"
-            with m.State("DONE"):
-                m.d.comb += self.done.eq(1)
-                m.d.sync += self.busy.eq(0)
-                m.next = "IDLE"
+        for kind, here in (
+            (LoadKind.WEIGHT, lane.any()),
+            (LoadKind.PARAM, at_params),
+            (LoadKind.DESCRIPTOR, word.any()),
+            (LoadKind.ATTENTION, at_attention),
+        ):
+            with m.If(here):
+                m.d.comb += self.load_kind.eq(kind)
         return m

@@ -40,23 +40,63 @@ def ice40_blocks(depth: int, width: int) -> int:
 
 
 class SpikeMemory(wiring.Component):
-    """``spike_depth`` words of P x Tp bits; ``read.data`` comes one clock after ``read.addr``.
+    """``spike_depth`` words of P x Tp bits in K slices, each with a read address of its own.
 
-    A word that is read in the clock in which it is written is undefined.  No core does that:
-    a shortcut word is read long before its pixel is written, and no other tensor is read while
-    it is written.
+    Slice k has the bits of event lane k's channels.  A word that is read in the clock in which it
+    is written is undefined.  No core does that: a shortcut word is read long before its pixel is
+    written, and no other tensor is read while it is written.
 
-    On iCE40 it is built of slices whose depth is the memory's, so that no multiplexer joins
-    block RAMs, or of sections of such slices where that takes fewer (1536 words: 1024 and 512).
+    On iCE40 a slice is built of memories whose depth is the spike memory's, so that no multiplexer
+    joins block RAMs, or of sections of such memories where that takes fewer (1536 words: 1024 and 512).
+
+    Members
+    -------
+    write: ``en``, ``addr``, ``data``: a whole word.
+    reads: for each slice ``en``, ``addr``, and ``data`` one clock later; it stays while ``en`` is low.
+    """
+
+    def __init__(self, *, config: CoreConfig):
+        self._config = config
+        addr, width, lanes = config.spike_addr_bits, config.spike_width, config.event_lanes
+        read = {"en": Out(1), "addr": Out(addr), "data": In(width // lanes)}
+        super().__init__(
+            {
+                "write": In(wiring.Signature({"en": Out(1), "addr": Out(addr), "data": Out(width)})),
+                "reads": In(wiring.Signature(read)).array(lanes),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        lanes = self._config.event_lanes
+        width = self._config.spike_width // lanes
+        on_ice40 = isinstance(platform, SiliconBluePlatform)
+        for k in range(lanes):
+            m.submodules[f"slice{k}"] = part = SpikeSlice(
+                depth=self._config.spike_depth, width=width, on_ice40=on_ice40
+            )
+            m.d.comb += [
+                part.write.en.eq(self.write.en),
+                part.write.addr.eq(self.write.addr),
+                part.write.data.eq(self.write.data.word_select(k, width)),
+                part.read.en.eq(self.reads[k].en),
+                part.read.addr.eq(self.reads[k].addr),
+                self.reads[k].data.eq(part.read.data),
+            ]
+        return m
+
+
+class SpikeSlice(wiring.Component):
+    """``depth`` words of ``width`` bits, one write and one read port; ``on_ice40``: in that family's block RAMs.
 
     Members
     -------
     write: ``en``, ``addr``, ``data``.  read: ``en``, ``addr``, ``data``; holds its word while ``en`` is low.
     """
 
-    def __init__(self, *, config: CoreConfig):
-        self._config = config
-        addr, width = config.spike_addr_bits, config.spike_width
+    def __init__(self, *, depth: int, width: int, on_ice40: bool = False):
+        self._depth, self._width, self._on_ice40 = depth, width, on_ice40
+        addr = (depth - 1).bit_length()
         super().__init__(
             {
                 "write": In(wiring.Signature({"en": Out(1), "addr": Out(addr), "data": Out(width)})),
@@ -66,11 +106,10 @@ class SpikeMemory(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        depth, width = self._config.spike_depth, self._config.spike_width
-        on_ice40 = isinstance(platform, SiliconBluePlatform)
-        sections = ice40_sections(depth, width) if on_ice40 else (depth,)
+        depth, width = self._depth, self._width
+        sections = ice40_sections(depth, width) if self._on_ice40 else (depth,)
         if len(sections) == 1:
-            self._slices(m, "", depth, on_ice40, self.write.en, self.read.data)
+            self._section(m, "", depth, self.write.en, self.read.data)
             return m
         found, start = self.read.data, 0
         for words in sections:
@@ -78,7 +117,7 @@ class SpikeMemory(wiring.Component):
             bits = (words - 1).bit_length()
             data = Signal(width, name=f"data{start}")
             write_here = self.write.en & (self.write.addr[bits:] == start >> bits)
-            self._slices(m, f"words{start}_", words, on_ice40, write_here, data)
+            self._section(m, f"words{start}_", words, write_here, data)
             if start + words == depth:
                 m.d.comb += found.eq(data)
             else:
@@ -90,12 +129,11 @@ class SpikeMemory(wiring.Component):
             start += words
         return m
 
-    def _slices(self, m: Module, prefix: str, depth: int, on_ice40: bool, write_en: Value, data: Signal) -> None:
+    def _section(self, m: Module, prefix: str, depth: int, write_en: Value, data: Signal) -> None:
         """A section of ``depth`` words, side by side in block RAMs of its depth; ``data`` is what is read."""
-        width = self._config.spike_width
-        part = _ice40_part(depth) if on_ice40 else width
-        for low in range(0, width, part):
-            bits = slice(low, min(low + part, width))
+        part = _ice40_part(depth) if self._on_ice40 else self._width
+        for low in range(0, self._width, part):
+            bits = slice(low, min(low + part, self._width))
             memory = Memory(shape=bits.stop - bits.start, depth=depth, init=[], attrs=COLLISION_FREE)
             m.submodules[f"{prefix}bits{low}"] = memory
             write, read = memory.write_port(), memory.read_port()

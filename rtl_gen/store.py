@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from amaranth import ClockSignal, Const, Instance, Module, Mux, Signal
+from amaranth import ClockSignal, Const, Instance, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -16,6 +16,9 @@ from amaranth.vendor import SiliconBluePlatform
 
 from refmodel.config import CoreConfig
 from refmodel.errors import ConfigError
+
+from .block_ram import family_of, sections, slice_width
+from .layouts import COLLISION_FREE
 
 #: One SB_SPRAM256KA: words, bits of a word, and how many an UP5K has.
 SPRAM_DEPTH = 16384
@@ -36,11 +39,21 @@ def spram_tiles(config: CoreConfig) -> tuple[int, int]:
     return rows, columns
 
 
+def store_latency(config: CoreConfig, platform: Any) -> int:
+    """Clocks with ``read.en`` from a store's ``read.addr`` to its ``read.data``.
+
+    Without a register behind the memory a word has only what is left of its clock to reach the banks: on ECP5 that
+    is too little. On iCE40 it is enough, and the register would take a logic cell a bit.
+    """
+    return 1 if isinstance(platform, SiliconBluePlatform) else 2
+
+
 class ResidentStore(wiring.Component):
     """A memory of ``store_depth`` words that is written by the loader and read by the weight streamer.
 
     It is used as a single-port memory: reading and writing never happen in the same clock, and the word read in a
-    clock with ``write.we`` is undefined. ``read.data`` is the word at the ``read.addr`` of ``LATENCY`` clocks ago.
+    clock with ``write.we`` is undefined. ``read.data`` is the word at the ``read.addr`` of :func:`store_latency`
+    enabled clocks ago; while ``read.en`` is low it stays, and so does what is under way.
     The streams around it have flow control; the store neither provides nor respects back pressure.
 
     Parameters
@@ -51,16 +64,13 @@ class ResidentStore(wiring.Component):
     Members
     -------
     write: In, ``we`` (1), ``addr`` (store_addr_bits), ``data`` (store_width).
-    read: In, ``addr`` (store_addr_bits), and ``data`` (store_width) back.
+    read: In, ``en`` (1), ``addr`` (store_addr_bits), and ``data`` (store_width) back.
 
     Raises
     ------
     ConfigError: more initial words than the store has, a word too wide, more SPRAM than the device has, a device
     without SPRAM, or initial contents for SPRAM on hardware.
     """
-
-    #: Clocks from ``read.addr`` to ``read.data``.
-    LATENCY = 1
 
     def __init__(self, config: CoreConfig, *, init: Sequence[int] = ()) -> None:
         if len(init) > config.store_depth:
@@ -78,7 +88,7 @@ class ResidentStore(wiring.Component):
         super().__init__(
             {
                 "write": In(wiring.Signature({"we": Out(1), "addr": Out(addr), "data": Out(data)})),
-                "read": In(wiring.Signature({"addr": Out(addr), "data": In(data)})),
+                "read": In(wiring.Signature({"en": Out(1), "addr": Out(addr), "data": In(data)})),
             }
         )
 
@@ -93,28 +103,59 @@ class ResidentStore(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         if self._config.store == "spram" and isinstance(platform, SiliconBluePlatform):
             return self._elaborate_spram(platform)
-        return self._elaborate_memory()
+        return self._elaborate_memory(platform)
 
-    def _elaborate_memory(self) -> Module:
+    def _elaborate_memory(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(
-            shape=self._config.store_width,
-            depth=self._config.store_depth,
-            init=self._init,
-            # Reads and writes never meet: without this, Yosys spends two flip-flops a bit on keeping them apart.
-            attrs={"no_rw_check": 1},
-        )
-        write = memory.write_port()
-        read = memory.read_port()
-        m.d.comb += [
-            write.en.eq(self.write.we),
-            write.addr.eq(self.write.addr),
-            write.data.eq(self.write.data),
-            read.en.eq(1),
-            read.addr.eq(self.read.addr),
-            self.read.data.eq(read.data),
-        ]
+        depth, width = self._config.store_depth, self._config.store_width
+        family = family_of(platform)
+        cut = sections(family, depth, width) if family else (depth,)
+        found, start = Signal(width), depth
+        for words in reversed(cut):
+            start -= words
+            # The upper bits of an address tell its section: those of a section's last word and beyond.
+            bits = (words - 1).bit_length()
+            here: Value = Const(1)
+            data = Signal(width, name=f"data{start}")
+            if len(cut) > 1:
+                here = self.write.addr[bits:] == start >> bits
+            self._slices(m, start, words, slice_width(family, words) if family else width, here, data)
+            if start + words == depth:
+                m.d.comb += found.eq(data)
+                continue
+            selected, others = Signal(name=f"selected{start}"), found
+            with m.If(self.read.en):
+                m.d.sync += selected.eq(self.read.addr[bits:] == start >> bits)
+            found = Signal(width, name=f"found{start}")
+            m.d.comb += found.eq(Mux(selected, data, others))
+        if store_latency(self._config, platform) == 2:
+            behind = Signal(width, reset_less=True)
+            with m.If(self.read.en):
+                m.d.sync += behind.eq(found)
+            found = behind
+        m.d.comb += self.read.data.eq(found)
         return m
+
+    def _slices(self, m: Module, start: int, words: int, part: int, write_here: Value, data: Signal) -> None:
+        """Words ``start`` and on, ``part`` bits to a memory: as many as one block RAM has of so many words."""
+        init = self._init[start : start + words]
+        for low in range(0, len(data), part):
+            bits = slice(low, min(low + part, len(data)))
+            m.submodules[f"words{start}_bits{low}"] = memory = Memory(
+                shape=bits.stop - bits.start,
+                depth=words,
+                init=[word >> low & ((1 << bits.stop - bits.start) - 1) for word in init],
+                attrs=COLLISION_FREE,  # reads and writes never meet
+            )
+            write, read = memory.write_port(), memory.read_port()
+            m.d.comb += [
+                write.en.eq(self.write.we & write_here),
+                write.addr.eq(self.write.addr),
+                write.data.eq(self.write.data[bits]),
+                read.en.eq(self.read.en),
+                read.addr.eq(self.read.addr),
+                data[bits].eq(read.data),
+            ]
 
     def _elaborate_spram(self, platform: SiliconBluePlatform) -> Module:
         device = str(platform.device)
@@ -132,7 +173,8 @@ class ResidentStore(wiring.Component):
         low = addr[:14]
         row = addr[14:]
         row_of_data = Signal(len(row))
-        m.d.sync += row_of_data.eq(row)
+        with m.If(self.read.en):
+            m.d.sync += row_of_data.eq(row)
         words = []
         for r in range(rows):
             selected = (row == r) if rows > 1 else Const(1)
@@ -148,7 +190,7 @@ class ResidentStore(wiring.Component):
                     i_DATAIN=data[bits],
                     i_MASKWREN=Const(0b1111, 4),
                     i_WREN=self.write.we & selected,
-                    i_CHIPSELECT=Const(1),
+                    i_CHIPSELECT=self.write.we | self.read.en,  # what was read stays without it
                     i_STANDBY=Const(0),
                     i_SLEEP=Const(0),
                     i_POWEROFF=Const(1),  # active low

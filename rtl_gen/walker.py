@@ -1,32 +1,37 @@
-"""Window walker: the addresses of every spike word a slab reads."""
+"""Window walker: the items of a slab, each some words of an occupancy row."""
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from refmodel.config import CoreConfig
 from refmodel.layout import Flag
 
-from .layouts import descriptor_layout
+from .layouts import descriptor_layout, item_layout
 
 
 class WindowWalker(wiring.Component):
-    """Walks output pixel -> chunk -> bit-plane (top first) -> kernel row -> tap -> channel word.
+    """Walks output pixel (tile) -> chunk -> bit-plane (top first) -> window row -> segment, an item a clock.
 
-    After each tile's chunk come the shortcut words of the tile, plane 0 first.  All
-    addresses are incremental: the descriptor has the step from the end of each loop to its next
-    iteration, so one adder serves them all.  A tap outside the input costs one clock and scans
-    as an empty word.
+    The words of a window row's taps are contiguous, so a row is cut into *segments* where an
+    occupancy row ends; taps and rows outside the image are left out by clipping.  Pools make
+    an item a tap.  A tile's chunk begins with an item for each shortcut plane, lowest first.
+    Windows of an image without rows make one item without words a plane.
+
+    Three registers in a row: tile, window row, segment.  Positions x along an image row count words.
+
+        row:  words max(x, 0) to min(x + kernel_last, line_last) of an image row
+        rows: kernel_y_last + 1 + min(y, 0) + min(slack_y, 0)
+        tag = delta + address, delta = tag of the window row's first word - address of that word
 
     Members
     -------
     descriptor: the slab's descriptor, stable from ``start`` until the slab is done.
-    start: pulse; the first item is offered in the next clock.
-    advance: the item of this clock is taken.
-    valid, addr, tag, flag, empty, shortcut: the item: word address, weight tag, boundary
-        flag, whether it lies outside the input, whether it is a shortcut word.
+    start: pulse; the first item is offered three clocks later.
+    advance: the item of this clock, if there is one, is taken.
+    valid, item: an item; it stays until it is taken.
     """
 
     def __init__(self, *, config: CoreConfig):
@@ -37,131 +42,164 @@ class WindowWalker(wiring.Component):
                 "start": In(1),
                 "advance": In(1),
                 "valid": Out(1),
-                "addr": Out(config.spike_addr_bits),
-                "tag": Out(config.tag_bits),
-                "flag": Out(2),
-                "empty": Out(1),
-                "shortcut": Out(1),
+                "item": Out(item_layout(config)),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
         cfg, d = self._config, self.descriptor
-        addr_bits, dim = cfg.spike_addr_bits, cfg.dim_bits
+        addr_bits, dim, tag_bits = cfg.spike_addr_bits, cfg.dim_bits, cfg.tag_bits
+        row_bits = cfg.kernel_bits + 1
 
-        # Iterations left of each loop, innermost first.
-        word = Signal(cfg.tag_bits)
-        kx, ky = Signal(cfg.kernel_bits), Signal(cfg.kernel_bits)
-        plane = Signal(d.planes_last.shape())
-        chunk, ox, oy = Signal(cfg.chunk_bits), Signal(dim), Signal(dim)
-        in_shortcut = Signal()
-        sc_plane = Signal(d.sc_planes.shape())
-        # Input coordinates of the tap (two's complement), and of the tile's first tap.
-        x, y = Signal(dim + 2), Signal(dim + 2)
-        tile_x, tile_y = Signal(dim + 2), Signal(dim + 2)
-        # Addresses of the word, of its tap's first word, and of the shortcut word.
-        a_word, a_tap, a_shortcut = (Signal(addr_bits, name=f"a_{n}") for n in ("word", "tap", "shortcut"))
-        tap_tag, tag_next = Signal(cfg.tag_bits), Signal(cfg.tag_bits)
-
-        word_last, kx_last, ky_last, plane_last, chunk_last, x_last, y_last, sc_last = (
-            Signal(name=f"{n}_last") for n in ("word", "kx", "ky", "plane", "chunk", "x", "y", "sc")
-        )
-        has_shortcut = Signal()
+        # Tile: position of its window, which image rows it begins at.
+        tile_valid, x_last, tile_last, next_tile = Signal(), Signal(), Signal(), Signal()
+        ox, oy = Signal(dim), Signal(dim)
+        x = Signal(signed(addr_bits + 1))
+        y, slack_y = Signal(signed(row_bits)), Signal(signed(dim + 2))  # y: above the image, otherwise 0
+        y_next = Signal(signed(row_bits))
+        tile_address, tag_y = Signal(addr_bits), Signal(tag_bits)
         m.d.comb += [
-            self.empty.eq(~in_shortcut & ((x >= d.in_x) | (y >= d.in_y))),
-            word_last.eq(self.empty | (word == 0)),
-            kx_last.eq(kx == 0),
-            ky_last.eq(ky == 0),
-            plane_last.eq(plane == 0),
-            chunk_last.eq(chunk == 0),
-            x_last.eq(ox == 0),
-            y_last.eq(oy == 0),
+            x_last.eq(ox == d.out_x_last),
+            tile_last.eq(x_last & (oy == 0)),
+            y_next.eq(y + d.stride_y),
+        ]
+        with m.If(next_tile):
+            m.d.sync += [ox.eq(ox + 1), x.eq(x + d.stride_x)]
+            with m.If(x_last):
+                m.d.sync += [ox.eq(0), oy.eq(oy - 1), x.eq(d.origin_x)]
+                m.d.sync += [slack_y.eq(slack_y - d.stride_y), y.eq(y_next), tag_y.eq(tag_y - d.tag_y_step)]
+                with m.If(~y_next[-1]):
+                    m.d.sync += [y.eq(0), tag_y.eq(0)]
+                    m.d.sync += tile_address.eq(tile_address + Mux(y[-1], d.first_row, d.row_step))
+            with m.If(tile_last):
+                m.d.sync += tile_valid.eq(0)
+        with m.If(self.start):
+            m.d.sync += [
+                tile_valid.eq(1),
+                ox.eq(0),
+                oy.eq(d.out_y_last),
+                x.eq(d.origin_x),
+                y.eq(d.origin_y),
+                slack_y.eq(d.slack_y),
+                tile_address.eq(d.src),
+                tag_y.eq(d.tag_y),
+            ]
+
+        # Window row, or shortcut word.
+        row_valid, row_last, plane_last, chunk_last = Signal(), Signal(), Signal(), Signal()
+        of_last_tile, null = Signal(), Signal()
+        in_shortcut, sc_last, has_shortcut = Signal(), Signal(), Signal()
+        sc_plane = Signal(d.sc_planes.shape())
+        a_shortcut, sc_step = Signal(addr_bits), Signal(addr_bits)
+        first, last = Signal(addr_bits), Signal(addr_bits)  # words of the image row
+        rows, rows_last = Signal(cfg.kernel_bits), Signal(cfg.kernel_bits)
+        plane, chunk = Signal(d.planes_last.shape()), Signal(cfg.chunk_bits)
+        a_plane, a_row = Signal(addr_bits), Signal(addr_bits)  # of the image row's word 0
+        tile_tag, tag = Signal(tag_bits), Signal(tag_bits)  # of the image row's word 0
+        next_row, load_tile, row_flag = Signal(), Signal(), Signal(2)
+        plane_end, tile_end = Signal(), Signal()
+        m.d.comb += [
+            row_last.eq((rows == rows_last) | null),
+            plane_last.eq(plane == d.planes_last),
+            chunk_last.eq(chunk == d.chunks_last),
             has_shortcut.eq(d.sc_planes != 0),
             sc_last.eq(sc_plane == 1),
-            self.addr.eq(Mux(in_shortcut, a_shortcut, a_word)),
-            self.shortcut.eq(in_shortcut),
-            tag_next.eq(Mux(d.shared_taps, 0, tap_tag + d.words_last + 1)),
+            plane_end.eq(~in_shortcut & row_last),
+            tile_end.eq(plane_end & plane_last & chunk_last),
+            load_tile.eq(~row_valid | (next_row & tile_end)),
+            next_tile.eq(load_tile & tile_valid),
         ]
-        # The top bit-plane of a signed source counts negative: its events take negated weights.
-        top_tag = d.top_tag if cfg.signed_sources else 0
-        window_end, tile_end = Signal(), Signal()
-        m.d.comb += [
-            window_end.eq(word_last & kx_last & ky_last),
-            tile_end.eq(chunk_last & x_last & y_last),
-        ]
-        with m.If(window_end & ~in_shortcut):
+        with m.If(plane_end):
             with m.If(~plane_last):
-                m.d.comb += self.flag.eq(Flag.SHIFT)
-            with m.Elif(tile_end):
-                m.d.comb += self.flag.eq(Flag.DRAIN_LAST)
+                m.d.comb += row_flag.eq(Flag.SHIFT)
+            with m.Elif(chunk_last & of_last_tile):
+                m.d.comb += row_flag.eq(Flag.DRAIN_LAST)
             with m.Else():
-                m.d.comb += self.flag.eq(Flag.DRAIN)
+                m.d.comb += row_flag.eq(Flag.DRAIN)
 
-        # The step of the outermost loop that moves, should the tap end now.
-        step, next_tap = Signal(addr_bits), Signal(addr_bits)
-        sc_step = Signal(addr_bits)
-        with m.If(~kx_last):
-            m.d.comb += step.eq(d.tap_step)
-        with m.Elif(~ky_last):
-            m.d.comb += step.eq(d.row_step)
-        with m.Elif(~plane_last):
-            m.d.comb += step.eq(d.plane_step)
-        with m.Elif(~chunk_last):
-            m.d.comb += step.eq(d.chunk_step)
-        with m.Elif(~x_last):
-            m.d.comb += step.eq(d.tile_x_step)
-        with m.Else():
-            m.d.comb += step.eq(d.tile_y_step)
+        # Shortcut words.
         with m.If(~sc_last):
             m.d.comb += sc_step.eq(d.sc_plane_step)
         with m.Elif(~chunk_last):
             m.d.comb += sc_step.eq(d.sc_chunk_step)
         with m.Else():
             m.d.comb += sc_step.eq(d.sc_pixel_step)
-        m.d.comb += next_tap.eq(a_tap + step)
-
-        with m.If(self.valid & self.advance):
-            with m.If(in_shortcut):
-                m.d.sync += [a_shortcut.eq(a_shortcut + sc_step), sc_plane.eq(sc_plane - 1)]
-                with m.If(sc_last):
-                    m.d.sync += [in_shortcut.eq(0), sc_plane.eq(d.sc_planes)]
-            with m.Elif(~word_last):
-                m.d.sync += [word.eq(word - 1), self.tag.eq(self.tag + 1), a_word.eq(a_word + 1)]
-            with m.Else():
-                m.d.sync += [a_word.eq(next_tap), a_tap.eq(next_tap), word.eq(d.words_last)]
-                m.d.sync += [self.tag.eq(tag_next), tap_tag.eq(tag_next)]
-                m.d.sync += [kx.eq(kx - 1), x.eq(x + 1)]
-                with m.If(kx_last):
-                    m.d.sync += [kx.eq(d.kernel_x_last), x.eq(tile_x), ky.eq(ky - 1), y.eq(y + 1)]
-                with m.If(kx_last & ky_last):
-                    m.d.sync += [ky.eq(d.kernel_y_last), y.eq(tile_y), plane.eq(plane - 1)]
-                    m.d.sync += [self.tag.eq(0), tap_tag.eq(0)]
-                    with m.If(plane_last):
-                        m.d.sync += [self.tag.eq(top_tag), tap_tag.eq(top_tag)]
-                        m.d.sync += [plane.eq(d.planes_last), in_shortcut.eq(has_shortcut)]
-            # A tile's chunk ends with its last shortcut word, or with its window.
-            with m.If(Mux(in_shortcut, sc_last, window_end & plane_last & ~has_shortcut)):
-                m.d.sync += chunk.eq(chunk - 1)
-                with m.If(chunk_last):
-                    m.d.sync += [chunk.eq(d.chunks_last), ox.eq(ox - 1)]
-                    with m.If(x_last):
-                        m.d.sync += [ox.eq(d.out_x_last), oy.eq(oy - 1)]
-                    with m.If(x_last & y_last):
-                        m.d.sync += self.valid.eq(0)
-            # The window's coordinates move on already when the window ends.
-            with m.If(~in_shortcut & window_end & plane_last & chunk_last):
-                with m.If(~x_last):
-                    m.d.sync += [tile_x.eq(tile_x + d.stride_x), x.eq(tile_x + d.stride_x)]
-                with m.Else():
-                    m.d.sync += [tile_x.eq(d.origin_x), x.eq(d.origin_x)]
-                    m.d.sync += [tile_y.eq(tile_y + d.stride_y), y.eq(tile_y + d.stride_y)]
-
+        with m.If(next_row & in_shortcut):
+            m.d.sync += [a_shortcut.eq(a_shortcut + sc_step), sc_plane.eq(sc_plane - 1)]
+            with m.If(sc_last):
+                m.d.sync += [in_shortcut.eq(0), sc_plane.eq(d.sc_planes)]
         with m.If(self.start):
-            m.d.sync += [self.valid.eq(1), in_shortcut.eq(0), self.tag.eq(top_tag), tap_tag.eq(top_tag)]
-            m.d.sync += [word.eq(d.words_last), kx.eq(d.kernel_x_last), ky.eq(d.kernel_y_last)]
-            m.d.sync += [plane.eq(d.planes_last), chunk.eq(d.chunks_last), sc_plane.eq(d.sc_planes)]
-            m.d.sync += [ox.eq(d.out_x_last), oy.eq(d.out_y_last)]
-            m.d.sync += [s.eq(d.origin_x) for s in (x, tile_x)] + [s.eq(d.origin_y) for s in (y, tile_y)]
-            m.d.sync += [a_word.eq(d.src), a_tap.eq(d.src), a_shortcut.eq(d.sc)]
+            m.d.sync += [a_shortcut.eq(d.sc), sc_plane.eq(d.sc_planes)]
+
+        # Rows, planes, chunks; what a plane begins with.
+        begin_address, begin_tag, top = Signal(addr_bits), Signal(tag_bits), Signal()
+        end = Signal(signed(addr_bits + 1))
+        beyond, tile_rows, tile_null = Signal(), Signal(cfg.kernel_bits), Signal()
+        m.d.comb += [
+            end.eq(x + d.kernel_last),
+            beyond.eq(end > d.line_last),
+            Cat(tile_rows, tile_null).eq(d.kernel_y_last + y + Mux(slack_y[-1], slack_y, 0)),
+            top.eq(load_tile | plane_last),
+            begin_address.eq(Mux(load_tile, tile_address, a_plane + Mux(plane_last, d.chunk_step, d.plane_step))),
+            begin_tag.eq(Mux(load_tile, tag_y - x, tile_tag)),
+        ]
+        with m.If(load_tile):
+            m.d.sync += [
+                row_valid.eq(tile_valid),
+                of_last_tile.eq(tile_last),
+                first.eq(Mux(x[-1], 0, x)),
+                last.eq(Mux(beyond, d.line_last, end)),
+                null.eq(tile_null),
+                rows_last.eq(tile_rows),
+            ]
+        with m.If(load_tile | (next_row & plane_end)):
+            m.d.sync += [rows.eq(0), a_row.eq(begin_address), a_plane.eq(begin_address), tile_tag.eq(begin_tag)]
+            m.d.sync += tag.eq(begin_tag + Mux(top, d.top_tag, 0) if cfg.signed_sources else begin_tag)
+            m.d.sync += [plane.eq(plane + 1), in_shortcut.eq(top & has_shortcut)]
+            with m.If(top):
+                m.d.sync += [plane.eq(0), chunk.eq(chunk + 1)]
+            with m.If(load_tile):
+                m.d.sync += chunk.eq(0)
+        with m.Elif(next_row & ~in_shortcut):
+            m.d.sync += [rows.eq(rows + 1), a_row.eq(a_row + d.line_words), tag.eq(tag + d.kernel_last + 1)]
+
+        # Segment.
+        low = (cfg.scan_words - 1).bit_length()
+        address, last_address, delta = Signal(addr_bits), Signal(addr_bits), Signal(tag_bits)
+        is_null, is_shortcut, flag = Signal(), Signal(), Signal(2)
+        segment_last, load, one_word = Signal(), Signal(), Signal()
+        m.d.comb += [
+            one_word.eq(d.shared_taps | is_shortcut),
+            segment_last.eq(
+                ((address[low:] == last_address[low:]) & (~d.shared_taps | (address[:low] == last_address[:low])))
+                | is_null
+                | is_shortcut
+            ),
+            load.eq(~self.valid | (self.advance & segment_last)),
+            next_row.eq(load & row_valid),
+        ]
+        with m.If(load):
+            m.d.sync += [
+                self.valid.eq(row_valid),
+                address.eq(Mux(in_shortcut, a_shortcut, a_row + first)),
+                last_address.eq(a_row + last),
+                delta.eq(tag - a_row),
+                is_null.eq(null & ~in_shortcut),
+                is_shortcut.eq(in_shortcut),
+                flag.eq(row_flag),
+            ]
+        with m.Elif(self.advance):
+            # The next tap of a pool, or the next occupancy row.
+            here = Cat(address[:low] | (~d.shared_taps).replicate(low), address[low:])
+            m.d.sync += address.eq(here + d.tap_words + ~d.shared_taps)
+        m.d.comb += [
+            self.item.row.eq(address[low:]),
+            self.item.delta.eq(delta),
+            self.item.flag.eq(Mux(segment_last, flag, Flag.NONE)),
+            self.item.shortcut.eq(is_shortcut),
+        ]
+        for word in range(cfg.scan_words):
+            inside = (address[:low] <= word) & (~segment_last | (last_address[:low] >= word))
+            m.d.comb += self.item.words[word].eq(Mux(one_word, address[:low] == word, inside) & ~is_null)
         return m

@@ -7,8 +7,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from refmodel.config import CoreConfig
+from refmodel.layout import CombineOp
 
-from .combiner import SpikeCombiner
+from .combiner import CombinerPlane, SpikeCombiner
 from .layouts import descriptor_layout
 
 
@@ -20,8 +21,9 @@ class WriteBack(wiring.Component):
 
     Members
     -------
-    restart: a slab starts; addresses begin at the descriptor's.
-    word_valid, word: the neuron stage's spikes (bit p*Tp + t).
+    descriptor: of the slab, from the clock of ``restart`` on.
+    restart: a slab starts; addresses begin at the descriptor's.  Its first word comes later than the next clock.
+    word_valid, word: the neuron stage's spikes (bit p*Tp + t); for IAND each is inverted.
     shortcut_pop, shortcut_word: the shortcut's planes, lowest first.
     write_en, write_addr, write_data: to the spike memory.
     finished: pulse in the clock of a tile's last write (where nothing is written: as its word arrives).
@@ -49,40 +51,58 @@ class WriteBack(wiring.Component):
         cfg, d = self._config, self.descriptor
         m.submodules.combiner = combiner = SpikeCombiner(width=cfg.spike_width)
 
-        active = Signal()
-        plane = Signal(d.sc_planes.shape())
-        carry = Signal(cfg.spike_width, reset_less=True)
-        chunk = Signal(cfg.chunk_bits)
-        address, step = Signal(cfg.spike_addr_bits), Signal(cfg.spike_addr_bits)
-        has_plane = Signal()
+        # A plane's own facts are known a clock before it; between words those of plane 0 stand.
+        active, writes = Signal(), Signal()
+        plane, following = Signal(d.sc_planes.shape()), Signal(d.sc_planes.shape())
+        last, has_plane = Signal(), Signal()
+        function = Signal(2, reset_less=True)
+        next_has_plane = Signal()
         m.d.comb += [
-            has_plane.eq((plane < d.sc_planes) & ~d.use_current),
-            combiner.op.eq(d.combine),
+            following.eq(Mux(active & ~last, plane + 1, 0)),
+            next_has_plane.eq((following < d.sc_planes) & ~d.use_current),
+        ]
+        m.d.sync += [
+            writes.eq(~d.readout & ~d.discard),
+            plane.eq(following),
+            last.eq(following == d.out_planes_last),
+            has_plane.eq(next_has_plane),
+            function.eq(Mux(d.combine == CombineOp.IAND, CombinerPlane.AND, d.combine)),
+            active.eq((self.word_valid & writes) | (active & ~last)),
+        ]
+        with m.If(~next_has_plane):
+            m.d.sync += function.eq(CombinerPlane.PASS)
+
+        carry = Signal(cfg.spike_width, reset_less=True)
+        with m.If(self.word_valid | active):
+            m.d.sync += carry.eq(Mux(self.word_valid, self.word, combiner.carry_out))
+        m.d.comb += [
+            combiner.plane.eq(function),
             combiner.carry.eq(carry),
-            combiner.shortcut.eq(Mux(has_plane, self.shortcut_word, 0)),
+            combiner.shortcut.eq(self.shortcut_word),
             self.shortcut_pop.eq(active & has_plane),
             self.write_en.eq(active),
-            self.write_addr.eq(address),
             self.write_data.eq(combiner.out),
+            self.finished.eq(Mux(writes, active & last, self.word_valid)),
         ]
-        last = Signal()
-        m.d.comb += last.eq(plane == d.out_planes_last)
-        m.d.comb += self.finished.eq(Mux(d.readout | d.discard, self.word_valid, active & last))
 
-        with m.If(~last):
+        # The address counts from 0 by the first word's, which is a step like the others.
+        chunk = Signal(cfg.chunk_bits)
+        chunk_last, begins = Signal(), Signal()
+        address, step = Signal(cfg.spike_addr_bits), Signal(cfg.spike_addr_bits)
+        m.d.comb += [chunk_last.eq(chunk == d.chunks_last), self.write_addr.eq(address)]
+        m.d.sync += begins.eq(self.restart)
+        with m.If(begins):
+            m.d.comb += step.eq(d.dst)
+        with m.Elif(~last):
             m.d.comb += step.eq(d.dst_plane_step)
-        with m.Elif(chunk == d.chunks_last):
+        with m.Elif(chunk_last):
             m.d.comb += step.eq(d.dst_pixel_step)
         with m.Else():
             m.d.comb += step.eq(d.dst_chunk_step)
-        with m.If(active):
-            m.d.sync += [carry.eq(combiner.carry_out), plane.eq(plane + 1), address.eq(address + step)]
-            with m.If(last):
-                m.d.sync += [active.eq(0), chunk.eq(chunk + 1)]
-                with m.If(chunk == d.chunks_last):
-                    m.d.sync += chunk.eq(0)
-        with m.If(self.word_valid & ~d.readout & ~d.discard):
-            m.d.sync += [active.eq(1), plane.eq(0), carry.eq(self.word)]
+        with m.If(active | begins):
+            m.d.sync += address.eq(address + step)
+        with m.If(active & last):
+            m.d.sync += chunk.eq(Mux(chunk_last, 0, chunk + 1))
         with m.If(self.restart):
-            m.d.sync += [active.eq(0), chunk.eq(0), address.eq(d.dst)]
+            m.d.sync += [active.eq(0), chunk.eq(0), address.eq(0)]
         return m

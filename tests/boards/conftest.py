@@ -19,7 +19,6 @@ from boards.top import connect_core
 from boards.uart import UartRx, UartTx
 from refmodel.config import CoreConfig
 from rtl_gen.layouts import load_layout
-from rtl_gen.store import ResidentStore
 
 PERIOD = 1e-6
 
@@ -51,26 +50,28 @@ class StubCore(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config = self._config
-        m.submodules.store = store = ResidentStore(config, init=self._store_init)
+        m.submodules.store = store = Memory(shape=config.store_width, depth=config.store_depth, init=self._store_init)
         m.submodules.spikes = spikes = Memory(shape=config.spike_width, depth=config.spike_depth, init=[])
         write, read = spikes.write_port(), spikes.read_port()
+        store_write, store_read = store.write_port(), store.read_port()
         load = self.load.payload
         m.d.comb += [
             self.load.ready.eq(~self.busy),
-            store.write.we.eq(self.load.valid & self.load.ready & ~load.space),
-            store.write.addr.eq(load.addr),
-            store.write.data.eq(load.data),
-            store.read.addr.eq(self.result_addr),
+            store_write.en.eq(self.load.valid & self.load.ready & ~load.space),
+            store_write.addr.eq(load.addr),
+            store_write.data.eq(load.data),
+            store_read.en.eq(1),
+            store_read.addr.eq(self.result_addr),
             write.en.eq(self.load.valid & self.load.ready & load.space),
             write.addr.eq(load.addr),
             write.data.eq(load.data),
             read.en.eq(1),
             read.addr.eq(self.result_addr),
-            self.result_data.eq(store.read.data + read.data),
+            self.result_data.eq(store_read.data + read.data),
             self.argmax.eq(1),
         ]
         stuck = Signal()
-        with m.If(store.write.we & (store.write.addr == 0)):
+        with m.If(store_write.en & (load.addr == 0)):
             m.d.sync += stuck.eq(load.data[: config.store_width].all())
         m.d.sync += self.done.eq(0)
         with m.If(self.busy):

@@ -168,6 +168,7 @@ def test_tied_inputs_take_the_feature_away() -> None:
             await ctx.tick()
             ctx.set(dut.write_en, 0)
             ctx.set(dut.shortcut, 1)
+            await ctx.tick()  # the constants are read a clock ahead
             ctx.set(dut.slot, {"valid": 1, "index": 0, "first": 1, "fake": 0, "end": 0})
             await ctx.tick().repeat(NeuronUnit.LATENCY)
             assert ctx.get(dut.spike) == fires

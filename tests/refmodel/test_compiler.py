@@ -277,26 +277,32 @@ def check_descriptor(program: Program, slab: Slab, got: dict[str, int]) -> None:
     planes = op.source.planes
     first_word = slab.group if layer.kind == "window" else 0
 
-    def tap(oy=0, ox=0, chunk=0, plane=0, ky=0, kx=0) -> int:
-        pixel = (oy * sh - ph + ky) * in_w + ox * sw - pw + kx
+    def word(y=0, x=0, chunk=0, plane=0) -> int:
         where = source.base + chunk * source.chunk_step + plane * source.plane_step
-        return where + pixel * source.groups + first_word
+        return where + (y * in_w + x) * source.groups + first_word
 
     def result(buffer: Buffer, pixel=0, chunk=0, plane=0) -> int:
         return buffer.base + chunk * buffer.chunk_step + plane * buffer.plane_step + pixel * buffer.groups + slab.group
 
-    top, end = planes - 1, {"ky": kh - 1, "kx": kw - 1, "chunk": chunks - 1}
+    top = planes - 1
+    skipped = 0 if op.pool else ph
+    inside = next(oy for oy in range(ph + 1) if oy * sh >= ph)  # the first row of windows that begins in the image
     expected = {
-        "src": tap(plane=top),
-        "tap_step": tap(kx=1) - tap(),
-        "row_step": tap(ky=1) - tap(kx=kw - 1),
-        "plane_step": tap() - tap(plane=1, ky=kh - 1, kx=kw - 1),
-        "chunk_step": tap(chunk=1, plane=top) - tap(ky=kh - 1, kx=kw - 1),
-        "tile_x_step": tap(ox=1, plane=top) - tap(**end),
-        "tile_y_step": tap(oy=1, plane=top) - tap(ox=out_w - 1, **end),
-        "words_last": (1 if op.pool else -(-op.source.shape[0] // config.output_lanes)) - 1,
-        "kernel_x_last": kw - 1, "kernel_y_last": kh - 1, "origin_x": -pw, "origin_y": -ph,
-        "stride_x": sw, "stride_y": sh, "in_x": in_w, "in_y": in_h, "out_x_last": out_w - 1, "out_y_last": out_h - 1,
+        "src": word(plane=top),
+        "line_words": word(y=1) - word(),
+        "kernel_last": word(x=kw - 1) - word() + (0 if op.pool else op.words - 1),
+        "origin_x": word(x=-pw) - word(),
+        "line_last": word(x=in_w - 1) - word() + (0 if op.pool else op.words - 1),
+        "stride_x": word(x=sw) - word(),
+        "tap_words": word(x=1) - word() if op.pool else 0,
+        "kernel_y_last": kh - 1, "origin_y": -ph, "slack_y": in_h - (kh - ph), "stride_y": sh,
+        "first_row": word(y=inside * sh - ph) - word(),
+        "row_step": word(y=sh) - word(),
+        "tag_y": skipped * kw * op.words,
+        "tag_y_step": min(sh, skipped) * kw * op.words,
+        "plane_step": word() - word(plane=1),
+        "chunk_step": word(chunk=1, plane=top) - word(),
+        "out_x_last": out_w - 1, "out_y_last": out_h - 1,
         "planes_last": top, "chunks_last": chunks - 1, "shared_taps": int(op.pool),
         "last_step": (net.steps - 1) % config.time_lanes, "soft_reset": int(layer.reset == "soft"),
         "stateless": int(layer.kind == "window"),

@@ -1,4 +1,4 @@
-"""The cycle model against a loop over clocks, and its parts against nested loops."""
+"""The cycle model against a loop over clocks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from refmodel import golden
 from refmodel.compiler import compile_network
 from refmodel.config import CoreConfig
-from refmodel.cycles import op_timing, run_timing
+from refmodel.cycles import op_items, op_timing, run_timing
 from refmodel.errors import CompileError
-from refmodel.layout import Flag, descriptor_words
-from refmodel.occupancy import event_counts, time_masks
+from refmodel.jit import Compiled
+from refmodel.layout import FETCH_LATENCY, Flag, array_latency, descriptor_words, slot_to_writeback
+from refmodel.occupancy import time_masks, word_events
 from refmodel.program import Op, Program
-from refmodel.scan_items import scan_items
+from refmodel.scan_items import ScanItems
 from tests.random_networks import random_input, random_quantized_network
-from tests.rtl_gen.test_scan_front import Front, Item
 from tests.sim.shapes import SHAPES
 
 
@@ -40,99 +40,167 @@ def random_program(rng: np.random.Generator, config: CoreConfig) -> Program:
             continue
 
 
-def random_counts(rng: np.random.Generator, program: Program, op: Op) -> NDArray[np.int64]:
-    """Events ``[N, chunks, planes, H, W, G, K]``, from silent to full."""
-    config, (channels, height, width) = program.config, op.source.shape
-    groups = -(-channels // config.output_lanes)
-    shape = (program.chunks, op.source.planes, height, width, groups, config.event_lanes)
-    return np.stack([rng.binomial(config.channels_per_word, p, shape) for p in (0.0, 0.1, 0.5, 1.0)])
+def random_events(rng: np.random.Generator, program: Program, op: Op) -> NDArray[np.integer]:
+    """Events ``[chunks * planes, words, K, N]``, from silent to full, with and without many empty words."""
+    config = program.config
+    words = int(np.prod(op.source.shape[1:])) * (program.buffers[op.layer.source].groups if op.scans else 1)
+    shape = (program.chunks * op.source.planes, words, config.event_lanes)
+    events = [
+        rng.binomial(config.channels_per_word, p, shape) * (rng.random(shape) < some)
+        for p, some in ((0.0, 1.0), (0.1, 1.0), (0.5, 0.5), (1.0, 1.0), (1.0, 0.1), (0.8, 0.9))
+    ]
+    return np.stack(events, axis=-1).astype(np.uint8)
 
 
-def loop_items(program: Program, op: Op, counts: NDArray[np.int64], group: int) -> list[Item]:
-    """The walk as nested loops; ``counts`` of one image."""
-    layer, config = op.layer, program.config
-    (kh, kw), (sh, sw), (ph, pw) = layer.kernel, layer.stride, layer.padding
-    _, in_h, in_w = op.source.shape
-    _, out_h, out_w = op.out.shape
-    items: list[Item] = []
-    for oy in range(out_h):
-        for ox in range(out_w):
-            for chunk in range(program.chunks):
-                for plane in reversed(range(op.source.planes)):
-                    for ky in range(kh):
-                        for kx in range(kw):
-                            y, x = oy * sh - ph + ky, ox * sw - pw + kx
-                            if not (0 <= y < in_h and 0 <= x < in_w):
-                                items.append(Item([[] for _ in range(config.event_lanes)]))
-                                continue
-                            here = counts[chunk, plane, y, x]
-                            for word in [group] if op.pool else range(op.words):
-                                items.append(Item([[(0, 1)] * int(n) for n in here[word]]))
-                    items[-1].flag = Flag.SHIFT if plane else Flag.DRAIN
-                items.extend(Item([], shortcut=True) for _ in range(op.sc_planes))
-    last = max(i for i, item in enumerate(items) if item.flag)
-    items[last].flag = Flag.DRAIN_LAST
-    return items
+@dataclasses.dataclass
+class Content:
+    """What an item is for a lane: a word (``number`` in the order of the items), nothing, or a shortcut's word."""
+
+    left: int
+    number: int = -1
+    end: bool = False
+    shortcut: bool = False
 
 
-def loop_barriers(config: CoreConfig, items: list[Item]) -> list[int]:
-    """Clocks of the barriers after the slab's start, one clock at a time."""
-    front, clock, waiting, barriers = Front(config), 0, list(items), []
-    while True:
-        shown = front.show()
-        if shown.release:
-            barriers.append(clock)
-        if shown.drained_last:
-            return barriers
-        item = waiting[0] if clock and waiting else None  # the first is offered in the clock after the start
-        if shown.advance and item is not None:
-            waiting.pop(0)
-        front.clock(item)
-        clock += 1
+@dataclasses.dataclass
+class Lane:
+    """The registers of one event lane."""
+
+    queue: list[list[Content]] = dataclasses.field(default_factory=list)
+    current: list[Content] = dataclasses.field(default_factory=list)
+    read: Content | None = None
+    emits: Content | None = None
+
+
+@dataclasses.dataclass
+class Front:
+    """Items through queues, lanes and barriers, one clock at a time."""
+
+    config: CoreConfig
+    items: ScanItems
+    events: NDArray[np.integer]  # of one image
+    barriers: list[int] = dataclasses.field(default_factory=list)
+    leaves: dict[tuple[int, int], int] = dataclasses.field(default_factory=dict)
+    emitted: int = 0
+    queued_shortcuts: list[int] = dataclasses.field(default_factory=list)
+
+    def contents(self, j: int, number: int) -> list[list[Content]]:
+        """Contents of item ``j`` for every lane; a lane with none does not take it."""
+        found: list[list[Content]] = []
+        flagged = bool(self.items.flag[j])
+        for k in range(self.config.event_lanes):
+            mine = []
+            for i in range(self.items.count[j]):
+                n = int(self.events[self.items.row[j], self.items.first[j] + i, k])
+                if n:
+                    mine.append(Content(n, number + i))
+            if self.items.shortcut[j]:
+                mine = [Content(0, shortcut=True)]
+            elif flagged and not mine:
+                mine = [Content(0)]
+            if flagged:
+                mine[-1].end = True
+            found.append(mine)
+        return found
+
+    def run(self) -> None:
+        lanes = [Lane() for _ in range(self.config.event_lanes)]
+        flags = [int(flag) for flag in self.items.flag if flag]
+        j = number = clock = 0
+        since_drain = self.config.slots_per_chunk
+        self.queued_shortcuts = [0] * len(lanes)
+        while len(self.barriers) < len(flags):
+            item = self.contents(j, number) if clock > FETCH_LATENCY and j < len(self.items) else None
+            # What the registers say in this clock.
+            waits = [lane.emits is not None and lane.emits.end and lane.emits.left <= 1 for lane in lanes]
+            drains = flags[len(self.barriers)] != Flag.SHIFT
+            release = all(waits) and (not drains or since_drain >= self.config.slots_per_chunk)
+            full = item is not None and any(
+                bool(mine) and len(lane.queue) == self.config.fifo_depth for lane, mine in zip(lanes, item, strict=True)
+            )
+            for k, lane in enumerate(lanes):
+                self.emitted += lane.emits is not None and lane.emits.left > 0
+                done = lane.emits is None or (release if lane.emits.end else lane.emits.left <= 1)
+                leaves = lane.read is not None and (lane.read.shortcut or done)
+                issues = bool(lane.current) and (lane.read is None or leaves)
+                takes = bool(lane.queue) and (not lane.current or (issues and len(lane.current) == 1))
+                # What they hold in the next one.
+                if done:
+                    lane.emits = None
+                elif lane.emits is not None:
+                    lane.emits.left = max(0, lane.emits.left - 1)
+                if leaves:
+                    assert lane.read is not None
+                    if lane.read.shortcut:
+                        self.queued_shortcuts[k] += 1
+                    else:
+                        lane.emits = lane.read
+                        self.leaves[lane.read.number, k] = clock
+                    lane.read = None
+                if issues:
+                    lane.read = lane.current.pop(0)
+                if takes:
+                    lane.current = lane.queue.pop(0)
+                if item is not None and not full and item[k]:
+                    lane.queue.append(item[k])
+            if release:
+                self.barriers.append(clock)
+            since_drain = 1 if release and drains else since_drain + 1
+            if item is not None and not full:
+                number += int(self.items.count[j])
+                j += 1
+            clock += 1
+        assert j == len(self.items)
+
+
+def compare(config: CoreConfig, op: Op, items: ScanItems, events: NDArray[np.integer]) -> int:
+    """The model against the loop over clocks; how many barriers were compared."""
+    timing, brief = op_timing(config, op, items, events, keep=True), op_timing(config, op, items, events)
+    assert np.array_equal(timing.end, brief.end) and np.array_equal(timing.events, brief.events)
+    assert timing.barriers is not None and timing.leaves is not None
+    for image in range(events.shape[-1]):
+        front = Front(config, items, events[..., image])
+        front.run()
+        assert timing.barriers[:, image].tolist() == front.barriers
+        for (number, k), clock in front.leaves.items():
+            assert number < 0 or timing.leaves[number, k, image] == clock
+        assert timing.events[image] == front.emitted
+        assert front.queued_shortcuts == [np.count_nonzero(items.shortcut)] * config.event_lanes
+        # Bundle, array, R neuron slots, and the last one's way to the memory.
+        end = front.barriers[-1] + 1 + array_latency(config) + config.slots_per_chunk - 1
+        assert timing.end[image] == end + slot_to_writeback(config) + op.writes
+    return events.shape[-1] * len(front.barriers)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_barriers_clock_by_clock(shape: str) -> None:
     rng, compared = np.random.default_rng(len(shape)), 0
-    while compared < 1500:
+    while compared < 500:
+        program = random_program(rng, dataclasses.replace(SHAPES[shape], scan_words=int(2 ** rng.integers(5))))
+        for op in program.ops:
+            items = op_items(program, op, int(rng.integers(op.groups)))
+            compared += compare(program.config, op, items, random_events(rng, program, op))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 5])
+def test_any_order_of_items(depth: int) -> None:
+    """Items that no walk makes: flags, shortcuts and empty segments anywhere."""
+    rng, size = np.random.default_rng(depth), 60
+    for shape in ("k2p8", "k4p8t1", "k1p4t2"):
         program = random_program(rng, SHAPES[shape])
-        config = program.config
-        read = {name for layer in program.network.layers for name in (layer.source, layer.shortcut)}
-        for op in program.ops:
-            counts, group = random_counts(rng, program, op), int(rng.integers(op.groups))
-            timing = op_timing(program, op, counts, group)
-            for image in range(len(counts)):
-                items = loop_items(program, op, counts[image], group)
-                barriers = loop_barriers(config, items)
-                assert timing.barriers[:, image].tolist() == barriers
-                assert timing.events[image] == sum(len(lane) for item in items for lane in item.events)
-                # Bundle, array, R neuron slots, and the last one's way to the memory.
-                end = barriers[-1] + 2 + (2 + config.tree_levels) + config.slots_per_chunk - 1
-                end += 5 if config.attention is None else 6
-                assert timing.end[image] == end + (op.out_planes if op.layer.name in read else 0)
-                compared += len(barriers)
-
-
-def test_items_are_the_nested_loops() -> None:
-    """The words that the model thinks are fetched, in order, with their places."""
-    rng = np.random.default_rng(4)
-    for _ in range(10):
-        program = random_program(rng, SHAPES["k2p8"])
-        for op in program.ops:
-            silent = random_counts(rng, program, op)[0]
-            items, loop = scan_items(op, program.chunks), loop_items(program, op, silent, op.groups - 1)
-            assert len(items) == len(loop)
-            assert items.flag.tolist() == [item.flag for item in loop]
-            assert items.shortcut.tolist() == [item.shortcut for item in loop]
-            # A word's tag is its place in the window: the same in every plane, chunk and tile.
-            kh, kw = op.layer.kernel
-            _, out_w = op.out.shape[1:]
-            (sh, sw), (ph, pw) = op.layer.stride, op.layer.padding
-            for j in np.flatnonzero(items.inside & ~items.shortcut):
-                ky = items.y[j] + ph - items.tile[j] // out_w * sh
-                kx = items.x[j] + pw - items.tile[j] % out_w * sw
-                assert 0 <= ky < kh and 0 <= kx < kw
-                assert items.tag[j] == (0 if op.shared_taps else (ky * kw + kx) * op.words) + items.word[j]
+        config = dataclasses.replace(program.config, fifo_depth=depth)
+        for _ in range(4):
+            flag = rng.choice([0, 0, 0, 1, 2], size).astype(np.int32)
+            flag[-1] = Flag.DRAIN_LAST
+            shortcut = (rng.random(size) < 0.1) & (flag == 0)
+            count = np.where(shortcut, 0, rng.integers(0, 5, size)).astype(np.int32)
+            zeros = np.zeros(size, np.int32)
+            first = rng.integers(0, 16, size).astype(np.int32)
+            items = ScanItems(zeros, zeros, first, count, zeros, flag, shortcut)
+            chances = np.array([0.1, 0.5, 1.0])
+            events = rng.binomial(config.channels_per_word, chances, (1, 20, config.event_lanes, 3)).astype(np.uint8)
+            events *= rng.random(events.shape) < 0.7
+            compare(config, program.ops[0], items, events)
 
 
 def test_masks_and_counts() -> None:
@@ -148,7 +216,23 @@ def test_masks_and_counts() -> None:
             if channel < 20 and step < 6:
                 expected |= (int(values[n, step, channel, y, x]) >> plane & 1) << t
         assert masks[n, chunk, plane, y, x, group, lane, c] == expected
-    assert np.array_equal(event_counts(masks), np.count_nonzero(masks, axis=-1))
+    by_word = np.count_nonzero(masks, axis=-1).reshape(2, 4, -1, 4)
+    by_word = np.moveaxis(by_word, 0, -1)  # [chunks * planes, words, K, N]
+    assert np.array_equal(word_events(values, config, 2, 2), by_word)
+    assert np.array_equal(word_events(values.astype(np.uint8), config, 2, 2), by_word)
+    still = np.broadcast_to(values[:, :1], values.shape)
+    assert np.array_equal(word_events(still, config, 2, 2), word_events(still.copy(), config, 2, 2))
+
+
+def test_events_of_signed_and_wide_values() -> None:
+    """Bit-planes of two's complement values, more than a byte has."""
+    rng, config = np.random.default_rng(2), SHAPES["k2p8all"]
+    values = rng.integers(-2048, 2048, (2, 4, 9, 3, 2))
+    masks = time_masks(values, config, 1, 12)
+    for kind in (np.int16, np.int32, np.int64):
+        events = word_events(values.astype(kind), config, 1, 12)
+        by_word = np.count_nonzero(masks, axis=-1).reshape(2, 12, -1, 2)
+        assert np.array_equal(events, np.moveaxis(by_word, 0, -1))
 
 
 @pytest.mark.parametrize("shape", ["k2p8", "k1p4t2"])
@@ -165,11 +249,11 @@ def test_runs(shape: str) -> None:
             for slab, slab_timing, start, end in zip(
                 program.slabs, timing.slabs, timing.start, timing.end, strict=True
             ):
-                loaded = started + 2 + config.event_lanes * slab.op.weights + config.output_lanes + 1
+                loaded = started + 4 + config.event_lanes * slab.op.weights + config.output_lanes
                 assert start[image] == max(loaded, ended + 1) + descriptor_words(config) + 1
                 started, ended = int(start[image]), int(start[image] + slab_timing.end[image])
                 assert end[image] == ended
-            assert timing.clocks[image] == max(started + 3, ended + 1) + program.classes + 2
+            assert timing.clocks[image] == max(started + 4, ended + 1) + program.classes + 2
         assert np.array_equal(timing.layer_clocks().sum(axis=0), timing.clocks)
         assert (timing.layer_clocks() > 0).all()
 
@@ -188,18 +272,28 @@ def test_events_are_spikes_of_each_tap() -> None:
     assert timing.layer_events()[0].tolist() == (program.ops[0].groups * active.sum(axis=(1, 2, 3, 4))).tolist()
 
 
-def test_both_loops_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few images are evaluated one by one, many together."""
+def test_threads_and_parts_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(8)
-    for shape in ("k2p8", "k4p16", "k1p4t2"):
-        program = random_program(rng, SHAPES[shape])
-        for op in program.ops:
-            counts = random_counts(rng, program, op)
-            monkeypatch.setattr("refmodel.cycles._FEW", len(counts))
-            one = op_timing(program, op, counts, 0, keep=True)
-            monkeypatch.setattr("refmodel.cycles._FEW", 0)
-            together = op_timing(program, op, counts, 0, keep=True)
-            assert np.array_equal(one.barriers, together.barriers) and np.array_equal(one.end, together.end)
-            assert one.pushed is not None and np.array_equal(one.pushed, together.pushed)
-            assert one.pop is not None and together.pop is not None
-            assert np.array_equal(one.pop * one.pushed, together.pop * one.pushed)
+    program = random_program(rng, SHAPES["k4p16"])
+    tensors = golden.run(program.network, random_input(rng, program.network, 7), keep=True).tensors
+    found = [run_timing(program, tensors, keep=True, threads=threads) for threads in (1, 3)]
+    monkeypatch.setattr("refmodel.cycles._TOGETHER", 2)
+    found.append(run_timing(program, tensors, keep=True, threads=2))
+    for other in found[1:]:
+        assert np.array_equal(found[0].clocks, other.clocks)
+        for a, b in zip(found[0].slabs, other.slabs, strict=True):
+            assert a.barriers is not None and b.barriers is not None and np.array_equal(a.barriers, b.barriers)
+            assert a.leaves is not None and b.leaves is not None
+            assert np.array_equal(a.end, b.end) and a.leaves.shape == b.leaves.shape
+
+
+def test_plain_python_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs where there is no numba."""
+    rng = np.random.default_rng(9)
+    program = random_program(rng, SHAPES["k2p8"])
+    tensors = golden.run(program.network, random_input(rng, program.network, 2), keep=True).tensors
+    compiled = run_timing(program, tensors)
+    monkeypatch.setattr(Compiled, "__call__", lambda self, *arguments: self.plain(*arguments))
+    plain = run_timing(program, tensors)
+    assert np.array_equal(plain.clocks, compiled.clocks)
+    assert np.array_equal(plain.layer_events(), compiled.layer_events())

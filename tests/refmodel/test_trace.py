@@ -113,18 +113,15 @@ def test_events_add_up_to_the_membranes(case: tuple[str, int]) -> None:
             field = program.image[slab.address + 1 + k * slab.op.weights + n] >> p * bits & ((1 << bits) - 1)
             weights[k, n, p] = field - (field >> (bits - 1) << bits)
         acc, sums = np.zeros((lanes, tp), np.int64), []
-        first_op = True
         for row in rows[int(start[0]) : int(end[0]) + 1]:
-            if row["array_op"] != ArrayOp.ADD:
-                assert first_op == (row["array_op"] == ArrayOp.CLEAR)
-                first_op = False
-                if row["array_op"] == ArrayOp.NEW:
-                    sums.append(acc)
-                acc = acc * 2 if row["array_op"] == ArrayOp.DOUBLE else np.zeros_like(acc)
             for k in range(config.event_lanes):
                 if row[f"event{k}_valid"]:
                     mask = row[f"event{k}_mask"] >> np.arange(tp) & 1
                     acc = acc + np.outer(weights[k, row[f"event{k}_weight"]], mask)
+            if row["array_op"] == ArrayOp.DRAIN:
+                sums.append(acc)
+                acc = np.zeros_like(acc)
+            acc = acc * 2 if row["array_op"] == ArrayOp.SHIFT else acc
         slots = [row for row in rows[int(start[0]) : int(end[0]) + 1] if row["neuron_valid"]]
         assert len(slots) == len(sums) * config.slots_per_chunk
         layer = slab.op.layer

@@ -8,7 +8,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from refmodel.layout import CombineOp
-from rtl_gen.combiner import SpikeCombiner
+from rtl_gen.combiner import CombinerPlane, SpikeCombiner
 
 #: SEW paper, table 1, on numbers.
 EQUATIONS = {
@@ -18,6 +18,13 @@ EQUATIONS = {
     CombineOp.OR: lambda a, s: a + s - a * s,
 }
 
+PLANES = {
+    CombineOp.ADD: CombinerPlane.ADD,
+    CombineOp.AND: CombinerPlane.AND,
+    CombineOp.IAND: CombinerPlane.AND,  # of inverted spikes
+    CombineOp.OR: CombinerPlane.OR,
+}
+
 
 def combine(width: int, op: CombineOp, own: list[int], shortcut: list[int], planes: int) -> list[int]:
     """The numbers that the combiner makes of ``own`` spikes and ``shortcut`` numbers, plane by plane."""
@@ -25,11 +32,14 @@ def combine(width: int, op: CombineOp, own: list[int], shortcut: list[int], plan
     result = [0] * width
 
     async def bench(ctx):
-        carry = sum(bit << i for i, bit in enumerate(own))
-        ctx.set(dut.op, op)
+        carry = sum((bit ^ (op == CombineOp.IAND)) << i for i, bit in enumerate(own))
+        top = max(shortcut).bit_length()
         for plane in range(planes):
+            passes = op == CombineOp.ADD and plane >= top
+            ctx.set(dut.plane, CombinerPlane.PASS if passes else PLANES[op])
             ctx.set(dut.carry, carry)
-            ctx.set(dut.shortcut, sum((number >> plane & 1) << i for i, number in enumerate(shortcut)))
+            bits = [number >> plane & 1 ^ passes for number in shortcut]  # beyond the top: not looked at
+            ctx.set(dut.shortcut, sum(bit << i for i, bit in enumerate(bits)))
             out, carry = ctx.get(dut.out), ctx.get(dut.carry_out)
             for i in range(width):
                 result[i] |= (out >> i & 1) << plane

@@ -20,7 +20,7 @@ WORDS = {
     "header": (layouts.header_layout, layout.header_fields),
     "probe": (layouts.probe_layout, layout.probe_fields),
 }
-SIGNED = {"origin_x", "origin_y", "threshold", "bias", "bias_shortcut"}
+SIGNED = {"origin_x", "origin_y", "slack_y", "threshold", "bias", "bias_shortcut"}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -66,7 +66,8 @@ def _with(view: data.View) -> Module:
 def test_words_between_the_parts() -> None:
     config = CoreConfig(event_lanes=2, output_lanes=8, time_lanes=4, bank_depth=128, spike_depth=1024)
     tag = 5  # 128 weights, 4 channels a word
-    assert layouts.lane_word_layout(config).size == 4 * 4 + 4 + tag + 2
+    assert layouts.row_bits(config) == 8  # rows of 4 words
+    assert layouts.item_layout(config).size == 8 + 4 + tag + 2 + 1
     assert layouts.event_layout(config).size == 1 + (tag + 2) + 4
     assert layouts.bundle_layout(config).size == 2 * layouts.event_layout(config).size + 2
     assert layouts.load_layout(config).size == 1 + 14 + 64

@@ -95,8 +95,13 @@ def test_equation(name: str) -> None:
         pipeline: deque[tuple | None] = deque([None] * dut.LATENCY)
         params: list[list[dict[str, int]]] = [[{}] * lanes, [{}] * lanes]
 
+        turn = 0  # whose slot comes next
+
         async def clock(result: tuple | None) -> None:
             """One clock with or without a slot, and the result of the slot four clocks ago."""
+            nonlocal turn
+            turn = (turn + (result is not None)) % lanes
+            ctx.set(dut.ahead, turn)
             pipeline.append(result)
             expected = pipeline.popleft()
             assert ctx.get(dut.out_valid) == (expected is not None)
@@ -129,6 +134,7 @@ def test_equation(name: str) -> None:
             if config.leak_bits:
                 ctx.set(dut.mode.leak_multiply, mode.factor is not None)
                 ctx.set(dut.mode.leak_factor, mode.factor or 0)
+            await clock(None)  # a slab starts clocks before its first slot
             v = [0] * lanes
             steps, gaps = rng.randrange(1, 9), rng.random() < 0.5
             for step in range(steps):
@@ -175,13 +181,14 @@ def test_shifts_of_negative_membranes_round_down() -> None:
             ctx.set(dut.mode.leak_b, leaks[1] if len(leaks) > 1 else 0)
             ctx.set(dut.write_en, 1)
             ctx.set(dut.write_data, {"threshold": 100, "bias": 0, "bias_shortcut": 0})
-            await ctx.tick()
+            await ctx.tick().repeat(2)
             for first, x, expected in ((1, before, before), (0, 0, after)):
                 ctx.set(dut.slot, {"valid": 1, "index": 0, "first": first, "fake": 0, "end": 0})
                 ctx.set(dut.sum, x)
                 await ctx.tick()
-                ctx.set(dut.slot.valid, 0)
-                await ctx.tick().repeat(3)
+                ctx.set(dut.slot, {"valid": 1, "index": 1, "first": 1, "fake": 0, "end": 0})
+                for _ in range(BASE.slots_per_step - 1):  # the others have their turn
+                    await ctx.tick()
                 assert ctx.get(dut.membrane) == expected
 
         sim = Simulator(dut)
@@ -198,7 +205,7 @@ def test_rectified_inputs_and_extracted_bits() -> None:
     async def bench(ctx):
         ctx.set(dut.write_en, 1)
         ctx.set(dut.write_data, {"threshold": 1 << 20, "bias": -3, "bias_shortcut": 0})
-        await ctx.tick()
+        await ctx.tick().repeat(2)
         rng = random.Random(1)
         for trial in range(200):
             rectify, extract, bit = rng.randrange(2), rng.randrange(2), rng.randrange(20)
@@ -214,6 +221,7 @@ def test_rectified_inputs_and_extracted_bits() -> None:
             ctx.set(dut.stream, stream)
             await ctx.tick()
             ctx.set(dut.stream, 0)
+            await ctx.tick()
             assert ctx.get(dut.input) == x
             await ctx.tick().repeat(2)
             assert ctx.get(dut.membrane) == (max(x, 0) if rectify else x)

@@ -9,7 +9,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from refmodel.config import CoreConfig
-from refmodel.layout import slot_to_spike, slot_to_writeback
+from refmodel.layout import CombineOp, slot_to_spike, slot_to_writeback
 from rtl_gen.neuron_stage import NeuronStage
 
 CONFIGS = {
@@ -37,11 +37,17 @@ class Slab:
         self.last_step = rng.randrange(config.time_lanes)
         self.soft = rng.random() < 0.5 and not self.readout
         self.use_current = rng.random() < 0.5 and not self.readout
+        self.combine = rng.choice(list(CombineOp))
         self.leaks = () if self.readout else tuple(rng.randrange(1, 5) for _ in range(rng.randrange(3)))
         self.threshold = [rng.randrange(-20, 60) for _ in range(config.output_lanes)]
         self.bias = [rng.randrange(-30, 30) for _ in range(config.output_lanes)]
         self.bias_shortcut = [rng.randrange(-60, 60) for _ in range(config.output_lanes)]
         self.v = [0] * config.output_lanes
+
+    @property
+    def inverted(self) -> int:
+        """What the combiner wants inverted."""
+        return (1 << self.config.spike_width) - 1 if self.combine == CombineOp.IAND else 0
 
     def step(self, lane: int, x: int, shortcut: int, chunk: int, t: int) -> tuple[int, int]:
         """(spike, membrane) of one lane and step; a readout's bias counts once, in the lane's first step."""
@@ -83,6 +89,7 @@ def test_tiles(name: str, spread: int) -> None:
         ctx.set(dut.mode.use_current, slab.use_current)
         ctx.set(dut.mode.leak_a, slab.leaks[0] if slab.leaks else 0)
         ctx.set(dut.mode.leak_b, slab.leaks[1] if len(slab.leaks) > 1 else 0)
+        ctx.set(dut.mode.combine, slab.combine)
         ctx.set(dut.last_step, slab.last_step)
         ctx.set(dut.chunks_last, slab.chunks - 1)
         ctx.set(dut.restart, 1)
@@ -93,6 +100,8 @@ def test_tiles(name: str, spread: int) -> None:
         gates: dict[int, int] = {}
         results: dict[int, tuple] = {}
         words: dict[int, int] = {}
+        pops: set[int] = set()
+        gate = 0
         clock = 0
         for _tile in range(slab.tiles):
             for chunk in range(slab.chunks):
@@ -104,22 +113,27 @@ def test_tiles(name: str, spread: int) -> None:
                 for t in range(steps):
                     for index in range(slots):
                         here = range(index * units, (index + 1) * units)
-                        gate = [gates[clock] >> p * steps + t & 1 for p in here]
-                        pairs = [slab.step(p, sums[p][t], g, chunk, t) for p, g in zip(here, gate, strict=True)]
+                        gated = [gates[clock] >> p * steps + t & 1 for p in here]
+                        pairs = [slab.step(p, sums[p][t], g, chunk, t) for p, g in zip(here, gated, strict=True)]
                         word |= sum(spike << p * steps + t for p, (spike, _) in zip(here, pairs, strict=True))
                         slot = clock + 1 + t * slots + index
                         results[slot + slot_to_spike(config)] = (index, int(t == steps - 1), pairs)
-                words[clock + period + slot_to_writeback(config)] = word
+                words[clock + period + slot_to_writeback(config)] = word ^ slab.inverted
+                pops.add(clock + period - 1)
                 clock += period + rng.randrange(spread + 1)
-        chain, before = [[0] * steps for _ in range(lanes)], None
+        snapshots: dict[int, list[list[int]]] = {}  # of each systolic stage
         for now in range(clock + 10):
-            shown = [row[0] for row in chain]
-            if shown != before:
-                ctx.set(dut.sums, shown)
-                before = shown
+            if ctx.get(dut.slot_active):
+                step, first = ctx.get(dut.slot_step), ctx.get(dut.slot_index) * units
+                ctx.set(dut.sums, [snapshots[p // config.bank_lanes][p][step] for p in range(first, first + units)])
+            else:
+                ctx.set(dut.sums, [rng.randrange(-99, 99) for _ in range(units)])
             ctx.set(dut.drained, now in drains)
-            assert ctx.get(dut.shortcut_pop) == (now in drains and slab.use_current)
-            ctx.set(dut.shortcut_word, gates.get(now, 0) if slab.use_current else rng.getrandbits(config.spike_width))
+            assert ctx.get(dut.shortcut_pop) == (now in pops and slab.use_current)
+            gate = gates.get(now, gate)  # stands until it is popped
+            if now - 1 in pops and now not in gates:
+                gate = rng.getrandbits(config.spike_width)
+            ctx.set(dut.shortcut_word, gate if slab.use_current else rng.getrandbits(config.spike_width))
             assert ctx.get(dut.out_valid) == (now in results)
             if now in results:
                 spikes, membranes = ctx.get(dut.spikes), [ctx.get(dut.membranes[u]) for u in range(units)]
@@ -129,14 +143,10 @@ def test_tiles(name: str, spread: int) -> None:
             assert ctx.get(dut.word_valid) == (now in words)
             if now in words:
                 assert ctx.get(dut.word) == words[now]
-            shift = ctx.get(dut.shift)
             await ctx.tick()
-            for p in range(lanes):  # stage s of the array has its snapshot s clocks after stage 0
-                arrived = drains.get(now - p // config.bank_lanes)
-                if arrived is not None:
-                    chain[p] = list(arrived[p])
-                elif shift >> p & 1:
-                    chain[p] = [*chain[p][1:], rng.randrange(-99, 99)]
+            for stage in range(config.stages):  # stage s of the array has its snapshot s clocks after stage 0
+                if now - stage in drains:
+                    snapshots[stage] = drains[now - stage]
 
     async def bench(ctx):
         for number in range(4):

@@ -33,25 +33,30 @@ def test_reads_what_was_written(depth: int, platform: LatticeICE40Platform | Non
     m = Module()
     m.submodules.memory = Fragment.get(dut, platform)
 
+    lanes = config.event_lanes
+    width = config.spike_width // lanes
+
     async def bench(ctx):
         contents = [0] * depth
-        shown = None  # the word that the read port must hold
+        shown: list[int | None] = [None] * lanes  # the slices that the read ports must hold
         edges = [word for word in (1023, 1024, 1279, 1280, 1535, 1536) if word < depth]
         hot = [*rng.sample(range(depth), 6), 0, depth - 1, *edges]
         for _ in range(600):
-            assert shown is None or ctx.get(dut.read.data) == shown
-            write, read = rng.random() < 0.5, rng.random() < 0.6
-            to, at, word = rng.choice(hot), rng.choice(hot), rng.getrandbits(config.spike_width)
-            if to == at:
-                write = False
+            for k, port in enumerate(dut.reads):
+                assert shown[k] is None or ctx.get(port.data) == shown[k]
+            write, to, word = rng.random() < 0.5, rng.choice(hot), rng.getrandbits(config.spike_width)
+            reads = [(rng.random() < 0.6, rng.choice(hot)) for _ in range(lanes)]
+            write = write and all(at != to for _, at in reads)
             ctx.set(dut.write.en, write)
             ctx.set(dut.write.addr, to)
             ctx.set(dut.write.data, word)
-            ctx.set(dut.read.en, read)
-            ctx.set(dut.read.addr, at)
+            for port, (read, at) in zip(dut.reads, reads, strict=True):
+                ctx.set(port.en, read)
+                ctx.set(port.addr, at)
             await ctx.tick()
-            if read:
-                shown = contents[at]
+            for k, (read, at) in enumerate(reads):
+                if read:
+                    shown[k] = contents[at] >> k * width & ((1 << width) - 1)
             if write:
                 contents[to] = word
 
@@ -61,13 +66,14 @@ def test_reads_what_was_written(depth: int, platform: LatticeICE40Platform | Non
     sim.run()
 
 
-@pytest.mark.parametrize(("depth", "slices"), [(256, 2), (300, 4), (512, 4), (1024, 8), (2048, 16), (8192, 16)])
-def test_ice40_slices_are_as_deep_as_the_memory(depth: int, slices: int) -> None:
-    """32 bits in block RAMs of 16, 8, 4 or 2 bits."""
+@pytest.mark.parametrize(("depth", "blocks"), [(256, 1), (300, 2), (512, 2), (1024, 4), (2048, 8), (8192, 8)])
+def test_ice40_slices_are_as_deep_as_the_memory(depth: int, blocks: int) -> None:
+    """16 bits of a lane in block RAMs of 16, 8, 4 or 2 bits."""
     config = dataclasses.replace(CoreConfig(), spike_depth=depth)
     fragment = Fragment.get(SpikeMemory(config=config), _Up5k())
     text = rtlil.convert(fragment, ports=[], emit_src=False, name="memory")
-    assert text.count("cell $memrd_v2") == slices == ice40_blocks(min(depth, 2048), 32)
+    assert text.count("cell $memrd_v2") == blocks * config.event_lanes
+    assert blocks == ice40_blocks(min(depth, 2048), config.spike_width // config.event_lanes)
 
 
 def test_sections_save_block_rams() -> None:

@@ -10,11 +10,11 @@ import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
-from amaranth.vendor import LatticeICE40Platform
+from amaranth.vendor import LatticeICE40Platform, LatticePlatform
 
 from refmodel.config import CoreConfig
 from refmodel.errors import ConfigError
-from rtl_gen.store import ResidentStore
+from rtl_gen.store import ResidentStore, store_latency
 
 SMALL = CoreConfig(store_depth=50)
 
@@ -31,30 +31,53 @@ class _Hx8k(_Up5k):
     device = "iCE40HX8K"
 
 
-@pytest.mark.parametrize("kind", ["bram", "spram"])
-def test_reads_what_was_written_a_clock_later(kind):
-    config = replace(SMALL, store=kind)
+class _Ecp5(LatticePlatform):
+    device, package, speed = "LFE5U-25F", "CABGA381", "6"
+    resources, connectors, default_clk = (), (), None
+
+
+@pytest.mark.parametrize(
+    ("kind", "platform", "depth"),
+    [
+        ("bram", None, 50),
+        ("spram", None, 50),
+        ("bram", _Hx8k(), 50),
+        ("bram", _Hx8k(), 1536),  # two sections
+        ("bram", _Ecp5(), 2548),
+        ("bram", _Ecp5(), 2100),
+    ],
+)
+def test_reads_what_was_written(kind, platform, depth):
+    config = replace(SMALL, store=kind, store_depth=depth)
     rng = random.Random(1)
-    init = [rng.randrange(1 << config.store_width) for _ in range(20)]
+    init = [rng.randrange(1 << config.store_width) for _ in range(depth - 30)]
     expected = init + [0] * 30
     store = ResidentStore(config, init=init)
+    latency = store_latency(config, platform)
+    assert latency == (1 if isinstance(platform, _Hx8k) else 2)
+    places = [*range(20), *range(500, 530), *range(1014, 1034), *range(2038, 2058), *range(depth - 20, depth)]
+    places = [place for place in places if place < depth]
 
     async def bench(ctx):
-        for _ in range(300):
-            addr = rng.randrange(50)
-            if rng.random() < 0.5:
-                expected[addr] = rng.randrange(1 << config.store_width)
-                ctx.set(store.write.we, 1)
-                ctx.set(store.write.addr, addr)
-                ctx.set(store.write.data, expected[addr])
-                await ctx.tick()
-                ctx.set(store.write.we, 0)
-            else:
-                ctx.set(store.read.addr, addr)
-                await ctx.tick().repeat(ResidentStore.LATENCY)
-                assert ctx.get(store.read.data) == expected[addr]
+        pipe = [None] * latency  # the words under way, the last one is seen; None: undefined
+        for _ in range(700):
+            addr, we, en = rng.choice(places), rng.random() < 0.2, rng.random() < 0.7
+            word = rng.randrange(1 << config.store_width)
+            ctx.set(store.write.we, we)
+            ctx.set(store.write.addr, addr)
+            ctx.set(store.write.data, word)
+            ctx.set(store.read.en, en)
+            ctx.set(store.read.addr, read := rng.choice(places))
+            if en:
+                pipe = [None if we else expected[read], *pipe[:-1]]
+            elif we:
+                pipe[0] = None
+            if we:
+                expected[addr] = word
+            await ctx.tick()
+            assert pipe[-1] is None or ctx.get(store.read.data) == pipe[-1]
 
-    sim = Simulator(store)
+    sim = Simulator(Fragment.get(store, platform))
     sim.add_clock(1e-6)
     sim.add_testbench(bench)
     sim.run()

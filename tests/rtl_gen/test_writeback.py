@@ -91,7 +91,8 @@ def run(slabs: list[Slab], rng: random.Random) -> None:
         results = [function(a, s) for a, s in zip(own, counts, strict=True)]
         planes = 0 if slab.readout else slab.out_planes
         ctx.set(dut.word_valid, 1)
-        ctx.set(dut.word, sum(bit << i for i, bit in enumerate(own)))
+        inverted = slab.combine == "iand"
+        ctx.set(dut.word, sum((bit ^ inverted) << i for i, bit in enumerate(own)))
         assert ctx.get(dut.finished) == slab.readout
         assert not ctx.get(dut.write_en)
         await ctx.tick()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amaranth import Module, Mux, Signal
+from amaranth.lib import wiring
 
 import rtl_gen.core
 import rtl_gen.scan_front
@@ -89,7 +90,9 @@ def _wrap(m: Module, outer, inner, **changed) -> None:
     """Connect a wrapper's ports straight to those of the part inside, but for ``changed`` outputs."""
     m.submodules.inner = inner
     for name, member in inner.signature.members.items():
-        if member.flow.name == "In":
+        if member.is_signature:
+            wiring.connect(m, wiring.flipped(getattr(outer, name)), getattr(inner, name))
+        elif member.flow.name == "In":
             m.d.comb += getattr(inner, name).eq(changed.get(name, getattr(outer, name)))
         else:
             m.d.comb += getattr(outer, name).eq(changed.get(name, getattr(inner, name)))

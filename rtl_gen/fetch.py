@@ -1,0 +1,67 @@
+"""Fetch: from a slab's descriptor to a bundle of events a clock."""
+
+from __future__ import annotations
+
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from refmodel.config import CoreConfig
+
+from .layouts import bundle_layout, descriptor_layout
+from .occupancy import OccupancyMemory
+from .scan_front import ScanFront
+from .walker import WindowWalker
+
+
+class Fetch(wiring.Component):
+    """Window walker, occupancy memory, event lanes and their barrier.
+
+    Members
+    -------
+    descriptor, start: the slab's, stable until it is done; pulse.
+    write: what is written to the spike memory, for the occupancy memory.
+    reads, shortcut_push: the lanes' slices of the spike memory; which of them show a shortcut word.
+    bundle, drained, drained_last: see :class:`ScanFront`.
+    """
+
+    def __init__(self, *, config: CoreConfig):
+        self._config = config
+        addr, width, lanes = config.spike_addr_bits, config.spike_width, config.event_lanes
+        read = {"en": Out(1), "addr": Out(addr), "data": In(width // lanes)}
+        super().__init__(
+            {
+                "descriptor": In(descriptor_layout(config)),
+                "start": In(1),
+                "write": In(wiring.Signature({"en": Out(1), "addr": Out(addr), "data": Out(width)})),
+                "reads": Out(wiring.Signature(read)).array(lanes),
+                "shortcut_push": Out(lanes),
+                "bundle": Out(bundle_layout(config)),
+                "drained": Out(1),
+                "drained_last": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        cfg = self._config
+        m.submodules.walker = walker = WindowWalker(config=cfg)
+        m.submodules.occupancy = occupancy = OccupancyMemory(config=cfg)
+        m.submodules.front = front = ScanFront(config=cfg)
+        wiring.connect(m, occupancy.write, wiring.flipped(self.write))
+        wiring.connect(m, occupancy.read, front.occupancy)
+        for k in range(cfg.event_lanes):
+            wiring.connect(m, wiring.flipped(self.reads[k]), front.reads[k])
+        m.d.comb += [
+            walker.descriptor.eq(self.descriptor),
+            walker.start.eq(self.start),
+            walker.advance.eq(front.advance),
+            front.valid.eq(walker.valid),
+            front.item.eq(walker.item),
+            front.shared_taps.eq(self.descriptor.shared_taps),
+            self.shortcut_push.eq(front.shortcut_push),
+            self.bundle.eq(front.bundle),
+            self.drained.eq(front.drained),
+            self.drained_last.eq(front.drained_last),
+        ]
+        return m

@@ -1,0 +1,56 @@
+"""Item queue: occupancy items that wait before an event lane."""
+
+from __future__ import annotations
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+
+class ItemQueue(wiring.Component):
+    """A first-in first-out queue of ``depth`` places in registers; each place takes its successor's entry or the input.
+
+    Parameters
+    ----------
+    shape: of an entry.
+    depth: places.
+
+    Members
+    -------
+    push, entry: add an entry; a push while ``full`` is lost (the caller must not).
+    full: all places are taken, whether or not one is freed in this clock.
+    valid, head: the oldest entry, from the clock after its push on.
+    pop: drop it.
+    """
+
+    def __init__(self, *, shape: data.StructLayout, depth: int):
+        self._shape, self._depth = shape, depth
+        super().__init__(
+            {
+                "push": In(1),
+                "entry": In(shape),
+                "full": Out(1),
+                "valid": Out(1),
+                "head": Out(shape),
+                "pop": In(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        valid = Signal(self._depth)
+        after = Signal(self._shape)
+        m.d.comb += after.eq(self.entry)
+        for place in reversed(range(self._depth)):
+            entry = Signal(self._shape, name=f"entry{place}", reset_less=True)
+            behind = valid[place + 1] if place + 1 < self._depth else 0
+            ahead = valid[place - 1] if place else 1
+            with m.If(self.pop | ~valid[place]):
+                m.d.sync += entry.eq(Mux(behind, after, self.entry) if place + 1 < self._depth else self.entry)
+            # Taken if it was and nothing moves up without a successor, or by a push that finds the places before full.
+            m.d.sync += valid[place].eq(
+                Mux(self.pop, behind | (self.push & valid[place]), valid[place] | (self.push & ahead))
+            )
+            after = entry
+        m.d.comb += [self.full.eq(valid[-1]), self.valid.eq(valid[0]), self.head.eq(after)]
+        return m

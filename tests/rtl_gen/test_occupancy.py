@@ -1,0 +1,56 @@
+"""The occupancy memory against the spike words that were written."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from amaranth.sim import Simulator
+
+from refmodel.config import CoreConfig
+from rtl_gen.occupancy import OccupancyMemory
+
+CONFIGS = [
+    CoreConfig(spike_depth=64, event_lanes=4),
+    CoreConfig(spike_depth=50, event_lanes=1, output_lanes=4, neuron_units=1, scan_words=1),
+    CoreConfig(spike_depth=64, scan_words=16),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_rows_show_what_was_written(config: CoreConfig) -> None:
+    rng, dut = random.Random(3), OccupancyMemory(config=config)
+    lanes, words = config.event_lanes, config.scan_words
+    width = config.spike_width // lanes
+    contents = [0] * (-(-config.spike_depth // words) * words)
+
+    def occupied(row: int) -> int:
+        parts = [contents[row * words + i] >> k * width & ((1 << width) - 1) for i in range(words) for k in range(lanes)]
+        return sum((part != 0) << bit for bit, part in enumerate(parts))
+
+    async def bench(ctx):
+        shown, late = None, None  # what the read port holds; the write of the clock before
+        for _ in range(1500):
+            if shown is not None:
+                assert ctx.get(dut.read.data) == shown
+            write, address = rng.random() < 0.5, rng.randrange(config.spike_depth)
+            word = sum(rng.choice([0, 0, rng.getrandbits(width)]) << k * width for k in range(lanes))
+            read, row = rng.random() < 0.6, rng.randrange(len(contents) // words)
+            if late is not None and late[0] // words == row:
+                read = False  # in the clock in which the row changes
+            ctx.set(dut.write.en, write)
+            ctx.set(dut.write.addr, address)
+            ctx.set(dut.write.data, word)
+            ctx.set(dut.read.en, read)
+            ctx.set(dut.read.row, row)
+            await ctx.tick()
+            if read:
+                shown = occupied(row)
+            if late is not None:
+                contents[late[0]] = late[1]
+            late = (address, word) if write else None
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()
