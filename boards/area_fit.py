@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from refmodel.config import CoreConfig
 from refmodel.errors import SkipspikeError, ToolError
 
 from .area_model import FORMAT, MODEL, adder_bits, block_features, features, memory_blocks, weigh
+from .bench_table import table_lines
 from .build import write_text
+from .core_table import with_section
 from .registry import get_board
 from .sizes import FAMILIES, Cache, Family, Size, cache_folder, subject, synthesise, tool_versions
 
@@ -38,7 +40,10 @@ _BUILT: tuple[dict[str, Any], ...] = (
     {"device": "up5k", "lanes": 64, "fmax_hz": 29_500_000},
     {"device": "LFE5U-85F", "lanes": 256, "fmax_hz": 68_200_000},
 )
+#: The page that has the model's errors.
+_PAGE = Path(__file__).resolve().parents[1] / "docs" / "mapping.md"
 #: What the fitted cores have other than the base: K, P, Tp, NU, Q, and more.
+_CHAIN: dict[str, Any] = {"adder": "chain"}
 _SHAPES: dict[Family, tuple[dict[str, Any], ...]] = {
     "ice40": (
         {},
@@ -52,25 +57,25 @@ _SHAPES: dict[Family, tuple[dict[str, Any], ...]] = {
         {"event_lanes": 2, "output_lanes": 8, "time_lanes": 4, "leak_terms": 0, "membrane_width": 18},
         {"event_lanes": 4, "output_lanes": 8, "time_lanes": 4, "weight_bits": 4, "acc_width": 14, "bank_lanes": 4},
         {"event_lanes": 2, "output_lanes": 8, "time_lanes": 4, "stream_width": 12, "stream_depth": 512},
-        {"event_lanes": 4, "output_lanes": 16, "time_lanes": 4, "neuron_units": 2, "acc_width": 14},
+        {"event_lanes": 8, "output_lanes": 8, "time_lanes": 2, "scan_words": 2, "acc_width": 14},
     ),
     "ecp5": (
+        _CHAIN,
         {},
-        {"event_lanes": 2, "output_lanes": 16},
-        {"event_lanes": 4, "output_lanes": 8, "neuron_units": 2, "acc_width": 14, "membrane_width": 18},
-        {"event_lanes": 4, "output_lanes": 8, "neuron_units": 1, "leak_terms": 0, "acc_width": 14},
-        {"event_lanes": 4, "output_lanes": 32, "time_lanes": 1, "neuron_units": 4, "bank_lanes": 4},
-        {"event_lanes": 8, "output_lanes": 16, "time_lanes": 4, "neuron_units": 2},
-        {"event_lanes": 2, "output_lanes": 16, "time_lanes": 8, "neuron_units": 2, "acc_width": 16},
-        {"event_lanes": 4, "output_lanes": 16, "weight_bits": 4, "bank_lanes": 8, "acc_width": 14},
-        {"event_lanes": 4, "output_lanes": 16, "time_lanes": 2, "neuron_units": 4, "leak_terms": 1},
-        {"event_lanes": 4, "output_lanes": 16, "stream_width": 16, "stream_depth": 512},
-        {"event_lanes": 4, "output_lanes": 16, "leak_bits": 8, "leak_terms": 0},
-        {"event_lanes": 4, "output_lanes": 32, "time_lanes": 4, "neuron_units": 4, "acc_width": 14},
+        _CHAIN | {"event_lanes": 2, "output_lanes": 16},
+        _CHAIN | {"event_lanes": 4, "output_lanes": 8, "neuron_units": 2, "acc_width": 14, "membrane_width": 18},
+        _CHAIN | {"event_lanes": 4, "output_lanes": 8, "neuron_units": 1, "leak_terms": 0, "acc_width": 14},
+        _CHAIN | {"event_lanes": 4, "output_lanes": 32, "time_lanes": 1, "neuron_units": 4, "bank_lanes": 4},
+        _CHAIN | {"event_lanes": 8, "output_lanes": 16, "time_lanes": 4, "neuron_units": 2, "spike_depth": 2048},
+        {"event_lanes": 8, "output_lanes": 8, "time_lanes": 2, "neuron_units": 1},
+        _CHAIN | {"event_lanes": 2, "output_lanes": 16, "time_lanes": 8, "neuron_units": 2, "acc_width": 16},
+        _CHAIN | {"event_lanes": 4, "output_lanes": 16, "weight_bits": 4, "bank_lanes": 8, "acc_width": 14},
+        _CHAIN | {"event_lanes": 4, "output_lanes": 16, "time_lanes": 2, "neuron_units": 4, "leak_terms": 1},
+        _CHAIN | {"event_lanes": 4, "output_lanes": 16, "stream_width": 16, "stream_depth": 512},
+        _CHAIN | {"event_lanes": 4, "output_lanes": 16, "leak_bits": 8, "leak_terms": 0},
+        _CHAIN | {"event_lanes": 4, "output_lanes": 32, "time_lanes": 4, "neuron_units": 4, "acc_width": 14},
     ),
 }
-#: Beside every shape: the other forms that this core knows.
-_FORMS: tuple[dict[str, Any], ...] = ({"adder": "tree"}, {"adder": "chain"})
 #: Pull of every coefficient towards 0, in parts of what its feature takes at most: keeps a fit of few points steady.
 _RIDGE = 1e-2
 
@@ -81,22 +86,10 @@ _FALL = 0.08
 
 def points(family: Family) -> list[CoreConfig]:
     """The cores that are synthesised."""
-    known = {field.name for field in fields(CoreConfig)}
     base = replace(get_board(_BASES[family]).core, **_SMALL)
     if family == "ice40":
         base = replace(base, store="bram")
-    found: list[CoreConfig] = []
-    for shape in _SHAPES[family]:
-        for form in _FORMS:
-            config = replace(base, **{name: value for name, value in (form | shape).items() if name in known})
-            if config not in found and (not found or form is _FORMS[0] or _worth(family, config)):
-                found.append(config)
-    return found
-
-
-def _worth(family: Family, config: CoreConfig) -> bool:
-    """Whether a shape is also fitted with the adder chain: where it pays, and has lanes to add."""
-    return family == "ecp5" and config.event_lanes >= 4
+    return [replace(base, **shape) for shape in _SHAPES[family]]
 
 
 def fit_non_negative(matrix: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -233,6 +226,24 @@ def clock_points(table: Path = _CORES) -> list[dict[str, Any]]:
     return [*found, *(dict(point) for point in _BUILT if point["device"] not in measured)]
 
 
+def markdown(model: Mapping[str, Any]) -> str:
+    """Errors of the model, and the routed cores, as tables."""
+    percent = ("error_rms", "error_most", "left_out_rms", "margin")
+    rows = [
+        [
+            family,
+            len(made["points"]),
+            f"{min(p['cells'] for p in made['points']):,} to {max(p['cells'] for p in made['points']):,}",
+            *(f"{100 * made[name]:.1f} %" for name in percent),
+        ]
+        for family, made in sorted(model["families"].items())
+    ]
+    columns = ("family", ">cores", ">cells", ">error, rms", ">most", ">left out, rms", ">margin")
+    clocks = [[p["device"], p["lanes"], f"{p['fmax_hz'] / 1e6:.1f} MHz"] for p in model["clocks"]["points"]]
+    tables = (table_lines(columns, rows), table_lines(("device", ">lanes", ">Fmax"), clocks))
+    return "\n\n".join("\n".join(lines) for lines in tables)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures and fits; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m boards.area_fit", description=__doc__)
@@ -265,6 +276,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{100 * made['margin']:.1f} %"
             )
         write_text(options.out, json.dumps(model, indent=1, sort_keys=True) + "\n")
+        if options.out == MODEL and _PAGE.exists():
+            write_text(_PAGE, with_section(_PAGE.read_text(), "area", markdown(model)))
     except (SkipspikeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -41,7 +41,7 @@ def blocks(family: Family, depth: int, width: int) -> int:
 def adder_bits(config: CoreConfig) -> int:
     """Bits of the adders over the K weights of one (output lane, time lane), masks included."""
     k, width = config.event_lanes, config.weight_bits
-    if getattr(config, "adder", "tree") == "chain":
+    if config.adder == "chain":
         return width + sum(width + (lane - 1).bit_length() for lane in range(2, k + 1))
     levels = (k - 1).bit_length()
     return k * width + sum((k >> level) * (width + level) for level in range(1, levels + 1))
@@ -60,7 +60,7 @@ def features(config: CoreConfig) -> dict[str, float]:
         "lanes": float(config.event_lanes),
         "stages": float(config.stages * config.event_lanes * (config.weight_addr_bits + config.time_lanes)),
         "neurons": float(units * (config.membrane_width + config.acc_width)),
-        "leaks": float(units * config.leak_terms * config.membrane_width),
+        "leaks": float(units * config.leak_terms * config.membrane_width * config.leak_shift_max.bit_length()),
         "multipliers": float(units * config.leak_bits),
         "parameters": float(units * config.param_width * -(-config.slots_per_step // 8)),
         "streams": float(units * config.stream_width),
@@ -74,23 +74,28 @@ def block_features(family: Family, config: CoreConfig) -> dict[str, float]:
     return {
         "core": 1.0,
         "parameters": float(config.neuron_units * -(-config.param_width // bits)),
-        "words": float(-(-config.spike_width // bits)),
+        "shortcuts": float(config.event_lanes * -(-config.spike_width // config.event_lanes // bits)),
     }
 
 
 def memory_blocks(family: Family, config: CoreConfig) -> int:
-    """Block RAMs of spike memory, weight banks, stream memory and, where it is of block RAM, the store."""
+    """Block RAMs of spike and occupancy memory, weight banks, stream memory and, if it is of block RAM, the store."""
     from rtl_gen.spike_memory import ice40_blocks
 
-    banks = config.event_lanes * config.stages
+    lanes, rows = config.event_lanes, -(-config.spike_depth // config.scan_words)
+    slice_width = config.spike_width // lanes
     if family == "ice40":
-        spikes = ice40_blocks(config.spike_depth, config.spike_width)
+        spikes = lanes * ice40_blocks(config.spike_depth, slice_width)
+        occupancy = -(-rows // 256) * -(-lanes * config.scan_words // 16)
     else:
-        spikes = blocks(family, config.spike_depth, config.spike_width)
+        spikes = lanes * blocks(family, config.spike_depth, slice_width)
+        # A word's bits are written alone, and a block RAM writes 9 bits at least.
+        occupancy = -(-rows // 512) * -(-config.scan_words * -(-lanes // 9) // 4)
     streams = config.neuron_units * config.stream_width
     return (
         spikes
-        + banks * blocks(family, 2 * config.bank_depth, config.bank_lanes * config.weight_bits)
+        + occupancy
+        + lanes * config.stages * blocks(family, 2 * config.bank_depth, config.bank_lanes * config.weight_bits)
         + (blocks(family, config.store_depth, config.store_width) if config.store == "bram" else 0)
         + (blocks(family, config.stream_depth, streams) if streams else 0)
     )

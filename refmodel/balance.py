@@ -24,8 +24,10 @@ Floats = NDArray[np.float32]
 #: Key of a balanced network's ``meta``: the lanes that it is balanced for.
 KEY = "balanced"
 
-#: Windows sampled of each reader of a tensor, and of all readers of tensors that share a permutation.
-_WINDOWS, _MOST_WINDOWS = 1500, 12000
+#: Windows sampled of each reader of a tensor; of all readers of tensors that share an order, and times channels.
+_WINDOWS, _MOST_WINDOWS, _MOST_COUNTS = 1500, 12000, 1_500_000
+#: Values of tensors in memory at a time.
+_MOST_VALUES = 30_000_000
 #: Partners tried for a channel, and rounds over all channels.
 _PARTNERS, _ROUNDS = 64, 12
 
@@ -54,23 +56,34 @@ def balance(net: QuantizedNetwork, x: NDArray[np.integer], config: CoreConfig, *
     lowered = lower(net)
     classes = _classes(net, lowered)
     infos = lowered.tensors()
-    tensors = golden.run(lowered, x, keep=True).tensors
     rng = np.random.default_rng(seed)
-    rows: dict[str, list[tuple[Floats, Floats, Floats]]] = {}
-    for layer in lowered.layers:
-        if layer.kind in ("conv", "readout") and classes[layer.source] != INPUT:
-            found = _windows(layer, tensors[layer.source], infos, config, rng)
-            rows.setdefault(classes[layer.source], []).append(found)
+    rows: dict[str, list[tuple[Floats, Floats]]] = {}
+    most = max(1, _MOST_VALUES // (net.steps * sum(int(np.prod(info.shape)) for info in infos.values())))
+    for start in range(0, len(x), most):
+        part = x[start : start + most]
+        tensors = golden.run(lowered, part, keep=True).tensors
+        for layer in lowered.layers:
+            if layer.kind in ("conv", "readout") and classes[layer.source] != INPUT:
+                found = _windows(layer, tensors[layer.source], infos, config, len(part) / len(x), rng)
+                rows.setdefault(classes[layer.source], []).append(found)
     orders: dict[str, IntArray] = {}
     before = after = 0.0
     for name, parts in rows.items():
-        windows = _Windows(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-        order, old, new = _best_order(windows.some(rng), config, rng)
+        events, weights = np.concatenate([e for e, _ in parts]), np.concatenate([w for _, w in parts])
+        limit = min(_MOST_WINDOWS, _MOST_COUNTS // events.shape[1])
+        if len(events) > limit:
+            kept = rng.permutation(len(events))[:limit]
+            weights = weights[kept] * np.float32(len(events) / limit)
+            events = events[kept]
+        order, old, new = _best_order(events, weights, config, rng)
         before, after = before + old, after + new
         if new < old:
             orders[name] = order
     lanes = {"event_lanes": config.event_lanes, "output_lanes": config.output_lanes}
-    made = reordered(replace(net, meta={**net.meta, KEY: lanes}), {name: orders[top] for name, top in classes.items() if top in orders})
+    made = reordered(
+        replace(net, meta={**net.meta, KEY: lanes}),
+        {name: orders[top] for name, top in classes.items() if top in orders},
+    )
     names = (INPUT, *(layer.name for layer in net.layers))
     return Balance(made, {name: orders[classes[name]] for name in names if classes[name] in orders}, before, after)
 
@@ -139,43 +152,18 @@ def _classes(*nets: QuantizedNetwork) -> dict[str, str]:
     return {name: top(name) for name in list(parent)}
 
 
-@dataclass(frozen=True)
-class _Windows:
-    """Windows of M tiles: events of each channel ``[M, C]``; how many in an inference each stands for, and clocks that
-    it takes at least, both ``[M]``."""
-
-    events: Floats
-    weights: Floats
-    least: Floats
-
-    def some(self, rng: np.random.Generator) -> _Windows:
-        """No more than ``_MOST_WINDOWS``, which stand for all."""
-        count = len(self.events)
-        if count <= _MOST_WINDOWS:
-            return self
-        kept = rng.permutation(count)[:_MOST_WINDOWS]
-        return _Windows(self.events[kept], self.weights[kept] * np.float32(count / _MOST_WINDOWS), self.least[kept])
-
-    def lanes(self, lanes: IntArray) -> Floats:
-        """Events of each lane, ``[M, K]``; ``lanes``: of each channel."""
-        return self.events @ (lanes[:, None] == np.arange(lanes.max() + 1)).astype(np.float32)
-
-    def cost(self, lanes: IntArray) -> float:
-        """Clocks of all windows."""
-        return float(self.weights @ np.maximum(self.lanes(lanes).max(axis=1), self.least))
-
-
 def _windows(
     layer: QuantizedLayer,
     values: NDArray[np.integer],
     infos: dict[str, TensorInfo],
     config: CoreConfig,
+    share: float,
     rng: np.random.Generator,
-) -> tuple[Floats, Floats, Floats]:
-    """Sampled windows, as :class:`_Windows` has them, on ``values``, the source ``[N, T, C, H, W]``.
+) -> tuple[Floats, Floats]:
+    """Events of each channel in sampled windows ``[M, C]``, and for how many in an inference each stands ``[M]``.
 
-    A window is one of one input, chunk of steps, bit-plane and output pixel; the neurons' clocks for a tile's chunk are
-    the least that its bit-planes take together.
+    values: the source ``[N, T, C, H, W]``, of ``share`` of all inputs.  A window is one of one input, chunk of steps,
+    bit-plane and output pixel.
     """
     source, out = infos[layer.source], infos[layer.name]
     n, steps, channels, height, width = values.shape
@@ -184,9 +172,10 @@ def _windows(
     padded[:, :steps] = values
     joined = np.bitwise_or.reduce(padded.reshape(n, chunks, config.time_lanes, *values.shape[2:]), axis=2)
     total = n * chunks * source.planes * out.shape[1] * out.shape[2]
-    picked = np.arange(total) if total <= _WINDOWS else rng.choice(total, _WINDOWS, replace=False)
+    count = min(total, int(np.ceil(_WINDOWS * share)))
+    picked = rng.choice(total, count, replace=False)
     one, chunk, plane, y, x = np.unravel_index(picked, (n, chunks, source.planes, *out.shape[1:]))
-    events = np.zeros((len(picked), channels), np.float32)
+    events = np.zeros((count, channels), np.float32)
     for ky in range(layer.kernel[0]):
         for kx in range(layer.kernel[1]):
             py, px = y * layer.stride[0] + ky - layer.padding[0], x * layer.stride[1] + kx - layer.padding[1]
@@ -194,42 +183,52 @@ def _windows(
             words = joined[one[inside], chunk[inside], :, py[inside], px[inside]]
             events[inside] += (words >> plane[inside, None]) & 1
     groups = -(-out.shape[0] // config.output_lanes)
-    weights = np.full(len(picked), groups * total / n / len(picked), np.float32)
-    return events, weights, np.full(len(picked), config.slots_per_chunk / source.planes, np.float32)
+    return events, np.full(count, groups * total / n * share / count, np.float32)
 
 
-def _best_order(windows: _Windows, config: CoreConfig, rng: np.random.Generator) -> tuple[IntArray, float, float]:
-    """The order of channels, and the expected clocks before and after."""
-    channels = windows.events.shape[1]
+def _best_order(
+    events: Floats, weights: Floats, config: CoreConfig, rng: np.random.Generator
+) -> tuple[IntArray, float, float]:
+    """The order of channels, and the expected events of the slowest lanes before and after."""
+    channels = events.shape[1]
     places = -(-channels // config.output_lanes) * config.output_lanes
     lanes = np.arange(places) % config.output_lanes // config.channels_per_word
-    windows = replace(windows, events=np.pad(windows.events, ((0, 0), (0, places - channels))))
-    found = [_improved(windows, start, rng) for start in (lanes, _by_rate(windows, lanes))]
+    events = np.pad(events, ((0, 0), (0, places - channels)))
+    busy = np.argsort(-(weights @ events), kind="stable")
+    found = [_improved(events, weights, start, rng) for start in (lanes, _by_rate(busy, events, weights, lanes))]
     best, after = min(found, key=lambda one: one[1])
     order = np.empty(places, np.int64)
     for lane in range(config.event_lanes):
         order[lanes == lane] = np.flatnonzero(best == lane)
     last = int(np.flatnonzero(order < channels)[-1])
     order = np.where(order < channels, order, -1)[: last + 1]
-    return order, windows.cost(lanes), after
+    return order, _slowest(events, weights, lanes), after
 
 
-def _by_rate(windows: _Windows, lanes: IntArray) -> IntArray:
+def _slowest(events: Floats, weights: Floats, lanes: IntArray) -> float:
+    return float(weights @ _lane_sums(events, lanes).max(axis=1))
+
+
+def _lane_sums(events: Floats, lanes: IntArray) -> Floats:
+    return events @ (lanes[:, None] == np.arange(lanes.max() + 1)).astype(np.float32)
+
+
+def _by_rate(busy: IntArray, events: Floats, weights: Floats, lanes: IntArray) -> IntArray:
     """Busiest channel first, to the lane that is least busy of those with a place left."""
-    rates = windows.weights @ windows.events
+    rates = weights @ events
     room = np.bincount(lanes)
     load = np.zeros(len(room))
     chosen = np.empty_like(lanes)
-    for channel in np.argsort(-rates, kind="stable"):
+    for channel in busy:
         lane = int(np.argmin(np.where(room > 0, load, np.inf)))
         chosen[channel], room[lane], load[lane] = lane, room[lane] - 1, load[lane] + rates[channel]
     return chosen
 
 
-def _improved(windows: _Windows, lanes: IntArray, rng: np.random.Generator) -> tuple[IntArray, float]:
+def _improved(events: Floats, weights: Floats, lanes: IntArray, rng: np.random.Generator) -> tuple[IntArray, float]:
     """Channels of different lanes change places while that lowers the cost."""
     lanes = lanes.copy()
-    cost = windows.cost(lanes)
+    cost = _slowest(events, weights, lanes)
     for _ in range(_ROUNDS):
         start = cost
         for one in rng.permutation(len(lanes)):
@@ -238,7 +237,7 @@ def _improved(windows: _Windows, lanes: IntArray, rng: np.random.Generator) -> t
                 return lanes, cost
             if len(others) > _PARTNERS:
                 others = rng.choice(others, _PARTNERS, replace=False)
-            costs = _swapped(windows, lanes, int(one), others)
+            costs = _swapped(events, weights, lanes, int(one), others)
             best = int(np.argmin(costs))
             if costs[best] < cost * (1 - 1e-6):
                 other = others[best]
@@ -246,18 +245,17 @@ def _improved(windows: _Windows, lanes: IntArray, rng: np.random.Generator) -> t
                 cost = float(costs[best])
         if cost >= start * 0.9995:
             break
-    return lanes, windows.cost(lanes)
+    return lanes, _slowest(events, weights, lanes)
 
 
-def _swapped(windows: _Windows, lanes: IntArray, one: int, others: IntArray) -> Floats:
+def _swapped(events: Floats, weights: Floats, lanes: IntArray, one: int, others: IntArray) -> Floats:
     """Costs if ``one`` changed places with each of ``others``, ``[len(others)]``."""
-    events, sums = windows.events, windows.lanes(lanes)
+    sums = _lane_sums(events, lanes)
     own, theirs = lanes[one], lanes[others]
-    rest = np.repeat(windows.least[:, None], sums.shape[1], axis=1)  # or of the lanes beside the two
+    rest = np.empty_like(sums)  # of the lanes beside the two
     for lane in range(sums.shape[1]):
         beside = [k for k in range(sums.shape[1]) if k not in (lane, own)]
-        if beside:
-            rest[:, lane] = np.maximum(rest[:, lane], sums[:, beside].max(axis=1))
+        rest[:, lane] = sums[:, beside].max(axis=1) if beside else 0
     gained = events[:, others] - events[:, one, None]
     slowest = np.maximum(sums[:, own, None] + gained, sums[:, theirs] - gained)
-    return windows.weights @ np.maximum(slowest, rest[:, theirs])
+    return weights @ np.maximum(slowest, rest[:, theirs])

@@ -64,6 +64,7 @@ class BarrierBound:
         for layer in self._net.layers:
             tiles = self._of(layer, config)
             length = float((np.maximum(tiles.events, rest) * tiles.count).sum()) / tiles.slabs + tail + tiles.writes
+            length -= max(0.0, rest - float(tiles.events.mean()))  # the neurons do not hold up a slab's first drain
             load = config.event_lanes * tiles.weights + config.output_lanes
             if bytes_per_clock is not None:
                 load = max(load, slab_bytes(config, tiles.weights) / bytes_per_clock)

@@ -17,7 +17,7 @@ from .buffers import chunk_count
 from .config import CoreConfig
 from .densities import tensor_values
 from .errors import CompileError
-from .layout import descriptor_words
+from .layout import LOAD_OVERHEAD, descriptor_words
 from .lowering import lower
 from .needs import Limit, plan
 from .outlook import _Clocks
@@ -87,7 +87,7 @@ def streamed(
             slab = model._slab(op, group)
             for _ in range(op.out_planes if op.extracts else 1):
                 weights = slab_bytes(core, op.weights)
-                within = start + core.event_lanes * op.weights + core.output_lanes + 4
+                within = start + core.event_lanes * op.weights + core.output_lanes + LOAD_OVERHEAD
                 loaded = max(within, max(busy, start) + weights / bytes_per_clock)
                 ready = max(loaded, idle)
                 waited += max(0.0, ready - max(idle, within))

@@ -75,6 +75,7 @@ def smallest(base: CoreConfig, shape: Shape, weight_bits: int, *, proven: bool =
         max_planes=_PLANES,
         source_planes=_PLANES,
         leak_terms=0,
+        leak_shift_max=4,
         leak_bits=0,
         rectify=False,
         signed_sources=False,
@@ -103,4 +104,7 @@ def tailored(
         depths["store_depth"] = _STEP
     biases = [layer.bias for layer in lowered.layers if layer.bias is not None]
     acc = max([config.acc_width, *(bits_needed(bias, bias) for bias in biases)])
-    return replace(config, **depths, acc_width=acc, membrane_width=max(acc, config.membrane_width))
+    shift = max((shift for layer in lowered.layers for shift in layer.leak_shifts), default=1)
+    return replace(
+        config, **depths, acc_width=acc, membrane_width=max(acc, config.membrane_width), leak_shift_max=max(1, shift)
+    )

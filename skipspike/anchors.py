@@ -21,8 +21,9 @@ from refmodel.tailoring import shape_of
 from .mapping import Candidate, search
 from .progress import Progress, silent
 
-#: The board, and the clock that its large cores are taken to run at unless the area model expects less.
-BOARD, CLOCK_HZ = "ulx3s_85f", 90_000_000
+#: The board; the clock that a core of 1,024 lanes is taken to run at, smaller ones too, and the part of it that is lost
+#: each time the lanes double.
+BOARD, CLOCK_HZ, LANES, FALL = "ulx3s_85f", 90_000_000, 1024, 0.08
 #: External memories, MB/s: 16 bits of DDR3 at 800 MT/s; the ULX3S's own 16 bits of SDRAM at 133 MHz.
 BANDWIDTHS = (1600.0, 266.0)
 #: Rates of all neurons: what tables take, and what the clocks are also given for.
@@ -92,9 +93,19 @@ def _outline(case: Case) -> QuantizedNetwork:
 def _cores(case: Case, net: QuantizedNetwork, rate: float) -> list[tuple[str, Candidate]]:
     """The core of 1,024 lanes, and the fastest that a search finds, with weights from the first memory."""
     board = replace(get_board(BOARD), clock_hz=CLOCK_HZ)
-    rate_of = {"rates": _rates(rate), "expected": True, "bytes_per_clock": BANDWIDTHS[0] * 1e6 / CLOCK_HZ}
-    fixed = search(board, net, axes=case.lanes, **rate_of).best
-    return [("1,024 lanes", replace(fixed, clock_hz=CLOCK_HZ)), ("fastest found", search(board, net, **rate_of).best)]
+    options: dict[str, Any] = {
+        "rates": _rates(rate),
+        "expected": True,
+        "bytes_per_clock": BANDWIDTHS[0] * 1e6 / CLOCK_HZ,
+        "clock_of": clock_of,
+    }
+    fixed = search(board, net, axes=case.lanes, **options).best
+    return [("1,024 lanes", fixed), ("fastest found", search(board, net, **options).best)]
+
+
+def clock_of(lanes: int) -> float:
+    """The clock in Hz that a core of so many lanes is taken to run at."""
+    return CLOCK_HZ * (1 - FALL) ** max(0.0, math.log2(lanes / LANES))
 
 
 def _rates(rate: float) -> dict[str, float]:

@@ -196,17 +196,18 @@ def markdown(made: dict[str, Any]) -> str:
     from boards.bench_table import table_lines
 
     columns = (
-        "network", "board", ">parameters", ">T", ">clocks", ">frames/s", ">lane use", ">dense-equivalent GSOP/s",
+        "network", "board", ">lanes", ">parameters", ">T", ">clocks", ">frames/s", ">lane use", ">dense-equivalent GSOP/s",
         ">GSOP/s of spikes", "",
     )  # fmt: skip
     lines = [
         [
             row["network"],
             row["board"],
+            row["lanes"],
             f"{row['parameters']:,}",
             row["steps"],
             f"{row['clocks']:,.0f}",
-            f"{row['frames_per_second']:,.4g}",
+            _frames(row["frames_per_second"]),
             f"{100 * row['lane_use']:.0f} %",
             f"{row['gsops_dense']:.2f}",
             f"{row['gsops_spikes']:.3f}",
@@ -218,6 +219,10 @@ def markdown(made: dict[str, Any]) -> str:
     left = [f"{row['network']} ({row['board']})" for row in made["rows"] if row["clocks"] is None]
     text = "\n".join(table_lines(columns, lines))
     return text + (f"\n\nDo not fit: {', '.join(left)}." if left else "")
+
+
+def _frames(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 1000 else f"{rate:.4g}"
 
 
 def _remarks(row: dict[str, Any]) -> list[str]:
@@ -248,7 +253,7 @@ def view(result: dict[str, Any]) -> None:
         if row["clocks"] is not None:
             figures = [
                 f"{row['clocks']:,.0f}",
-                f"{row['frames_per_second']:,.4g}",
+                _frames(row["frames_per_second"]),
                 f"{100 * row['lane_use']:.0f} %",
                 f"{row['gsops_dense']:.3f}",
                 f"{row['gsops_spikes']:.3f}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
@@ -134,6 +134,7 @@ def search(
     bytes_per_clock: float | None = None,
     finalists: int = _FINALISTS,
     axes: tuple[int, int, int] | None = None,
+    clock_of: Callable[[int], float] | None = None,
     progress: Progress = silent,
 ) -> Search:
     """The fastest core of ``board`` for ``net``, the same every time.
@@ -142,6 +143,7 @@ def search(
     that fit run through the cycle model.  Networks too large for that, outlines (``expected``) and given ``rates``
     take expected clocks of densities.  bytes_per_clock: weights come from an external memory, which then is the
     store.  finalists: 0 ranks by the bound alone.  axes: K, P, Tp to keep to.
+    clock_of: clock in Hz that a core of so many lanes can have, in place of ``CLOCK_MARGIN`` of the Fmax to expect.
     Raises CompileError where no core of the board runs the network.
     """
     lowered = lower(net)
@@ -156,7 +158,7 @@ def search(
         bound = BarrierBound(lowered, tensors=golden.run(lowered, x, keep=True).tensors)
     else:
         bound = BarrierBound(lowered, values=tensor_values(net, rates))
-    room = _Room(board, lowered, proven=not expected, external=bytes_per_clock is not None)
+    room = _Room(board, lowered, clock_of, proven=not expected, external=bytes_per_clock is not None)
     examined, ranked = _ranked(board, lowered, bound, room, bytes_per_clock, axes)
     found: list[Candidate] = []
     barred: tuple[Shape, float, str] | None = None
@@ -270,7 +272,7 @@ def _ranked(
         if axes is not None and axes != (shape.event_lanes, shape.output_lanes, shape.time_lanes):
             continue
         try:
-            config = smallest(board.core, shape, room.bits, proven=room.proven)
+            config = smallest(room.base, shape, room.bits, proven=room.proven)
         except ConfigError:
             continue
         examined += 1
@@ -296,13 +298,27 @@ def _preferred(group: list[tuple[float, Shape, float]]) -> list[tuple[float, Sha
 class _Room:
     """What a board has, and whether cores fit it."""
 
-    def __init__(self, board: Board, lowered: QuantizedNetwork, *, proven: bool, external: bool) -> None:
-        self.board, self.lowered, self.proven, self.external = board, lowered, proven, external
+    def __init__(
+        self,
+        board: Board,
+        lowered: QuantizedNetwork,
+        clock_of: Callable[[int], float] | None,
+        *,
+        proven: bool,
+        external: bool,
+    ) -> None:
+        self.board, self.lowered, self.clock_of = board, lowered, clock_of
+        self.proven, self.external = proven, external
+        # On ECP5 a chain of adders takes one LUT a bit.
+        self.base = replace(board.core, adder="chain") if board.family == "ecp5" else board.core
         self.bits = max(2, lowered.weight_bits)
         self.cells = int(board.luts * FILL[board.family]) - LINK_CELLS[board.family]
 
     def clock(self, lanes: int) -> tuple[int, float]:
         """Clock of a core of so many lanes, the board's at most, and the Fmax expected; Hz."""
+        if self.clock_of is not None:
+            given = self.clock_of(lanes)
+            return min(self.board.clock_hz, int(given)), given
         expected = fmax(self.board.device, lanes)
         usable = int(expected * CLOCK_MARGIN / 1e6) * 1_000_000
         return min(self.board.clock_hz, max(usable, 16_000_000)), expected
@@ -317,7 +333,7 @@ class _Room:
     def fit(self, shape: Shape, clocks: float) -> Candidate | str:
         """The core of a shape for the network, or why it does not fit."""
         try:
-            config = tailored(self.lowered, self.board.core, shape, proven=self.proven, external=self.external)
+            config = tailored(self.lowered, self.base, shape, proven=self.proven, external=self.external)
         except (CompileError, ConfigError) as error:
             return f"cannot run it ({error})"
         reason = ""

@@ -47,11 +47,11 @@ def test_blocks_are_counted_by_their_modes() -> None:
     assert blocks("ice40", 256, 16) == 1 and blocks("ice40", 2048, 16) == 8
 
 
-def test_adders_of_a_tree() -> None:
-    """Four masked weights of 8 bits, two sums of 9, one of 10."""
-    config = replace(get_board("ulx3s_85f").core, weight_bits=8)
-    if getattr(config, "adder", "tree") == "tree":
-        assert adder_bits(config) == 4 * 8 + 2 * 9 + 10
+def test_adders_of_a_tree_and_of_a_chain() -> None:
+    """Four weights of 8 bits: masks, two sums of 9 and one of 10; or 8 bits and sums of 9, 10 and 10."""
+    config = replace(get_board("ulx3s_85f").core, weight_bits=8, event_lanes=4)
+    assert adder_bits(replace(config, adder="tree")) == 4 * 8 + 2 * 9 + 10
+    assert adder_bits(replace(config, adder="chain")) == 8 + 9 + 10 + 10
 
 
 def test_clocks_fall_with_lanes_and_pass_through_points() -> None:

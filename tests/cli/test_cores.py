@@ -34,11 +34,11 @@ def test_a_small_network_gets_the_usual_core() -> None:
 
 
 def test_spike_memory_grows_by_block_rams() -> None:
-    """16x16 pixels in four planes, and their spikes: 1280 words."""
+    """16x16 pixels in four planes, and their spikes: 1280 words, in rows of four for the occupancy."""
     board = get_board("icebreaker")
     config = core_for(board, network(16, 8))
     assert config.spike_depth == 1280 and config.bank_depth == board.core.bank_depth
-    assert memory_blocks(board, config) == memory_blocks(board, board.core) + 2
+    assert memory_blocks(board, config) == memory_blocks(board, board.core) + 2 + 1
     compile_network(network(16, 8), config)
 
 

@@ -90,6 +90,25 @@ def test_lanes_become_equally_busy(channels: int, most: float) -> None:
     assert max(np.bincount(lanes[order >= 0], minlength=4)) <= 3 * channels // 8  # a busy one may stay alone
 
 
+@pytest.mark.parametrize("values", [1 << 40, 1])
+def test_expected_events_are_those_of_the_slowest_lanes(values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All windows of a small network are counted, whether inputs run together or one by one."""
+    monkeypatch.setattr("refmodel.balance._MOST_VALUES", values)
+    net, x = _lopsided(16)
+    slowest = 0
+    tensors = golden.run(net, x, keep=True).tensors
+    for layer in net.layers[1:]:
+        assert layer.weight is not None
+        spikes = tensors[layer.source].any(axis=1)  # [N, C, H, W], a chunk of all 4 steps
+        (kh, kw), (ph, pw) = layer.kernel, layer.padding
+        padded = np.pad(spikes, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+        for y in range(padded.shape[2] - kh + 1):
+            for column in range(padded.shape[3] - kw + 1):
+                window = padded[:, :, y : y + kh, column : column + kw]
+                slowest += window.reshape(len(x), 4, -1).sum(axis=2).max(axis=1).sum()
+    assert balance(net, x, CONFIG).before == pytest.approx(slowest / len(x))
+
+
 def test_costs_of_swaps_are_those_of_the_swapped() -> None:
     rng = np.random.default_rng(2)
     events, weights = rng.integers(0, 9, (50, 12)).astype(np.float32), rng.random(50).astype(np.float32)

@@ -26,7 +26,7 @@ def network() -> QuantizedNetwork:
 
 def test_a_fast_memory_costs_nothing(network: QuantizedNetwork) -> None:
     found = streamed(network, CONFIG, 1e6)
-    assert found.clocks == pytest.approx(outlook(network, CONFIG).clocks, rel=5e-3)
+    assert found.clocks == pytest.approx(outlook(network, CONFIG).clocks, rel=1e-3)
     assert sum(layer.clocks for layer in found.layers) == pytest.approx(found.clocks)
     assert not found.spikes_outside and not any(layer.bound for layer in found.layers)
     assert not [limit for limit in found.limits if limit.setting in ("store_depth", "spike_depth")]
