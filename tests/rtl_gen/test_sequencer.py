@@ -31,7 +31,7 @@ CONFIGS["attention"] = replace(SHAPES["k2p8"], stream_width=12, attention=Attent
 
 
 class _Ice40(LatticeICE40Platform):
-    device, package, resources, connectors, default_clk = "iCE40UP5K", "SG48", (), (), None
+    device, package, resources, connectors, default_clk = "iCE40HX8K", "CT256", (), (), None
 
 
 PLATFORMS = {"portable": None, "ice40": _Ice40()}
