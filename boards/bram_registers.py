@@ -76,11 +76,11 @@ def _registers(
 def _same_register(cell: dict[str, Any], clock: list[Any]) -> bool:
     """A flip-flop of this clock without enable and reset."""
     parameters, pins = cell["parameters"], cell["connections"]
-    return (
+    return (  # Yosys writes the text "1" with a space behind it, to tell it from a number
         cell["type"] == "TRELLIS_FF"
         and parameters.get("CLKMUX", "CLK") == "CLK"
         and pins["CLK"] == clock
-        and (parameters.get("CEMUX") == "1" or pins.get("CE") == ["1"])
+        and (parameters.get("CEMUX", "CE").strip() == "1" or pins.get("CE") == ["1"])
         and pins.get("LSR", ["0"]) == ["0"]
         and parameters.get("LSRMUX", "LSR") == "LSR"
     )

@@ -132,7 +132,7 @@ def _op_timings(
     items = [op_items(program, op, group) for op, group in keys]
     last_use = {op.layer.source: number for number, (op, _) in enumerate(keys) if op.scans}
     n = next(iter(tensors.values())).shape[0]
-    size = max(1, min(_TOGETHER, -(-n // max(1, threads))))
+    size = _TOGETHER if 2 * n > _TOGETHER else max(1, -(-n // max(1, threads)))
 
     def work(first: int) -> list[OpTiming]:
         events: dict[str, Events] = {}

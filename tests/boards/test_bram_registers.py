@@ -13,7 +13,7 @@ from boards.bram_registers import absorb_registers
 
 def flip_flop(data: int, out: int, **changes: Any) -> dict[str, Any]:
     connections = {"CLK": [2], "DI": [data], "LSR": ["0"], "Q": [out]}
-    parameters = {"CEMUX": "1", "CLKMUX": "CLK", "GSR": "DISABLED", "LSRMUX": "LSR", "REGSET": "RESET"}
+    parameters = {"CEMUX": "1 ", "CLKMUX": "CLK", "GSR": "DISABLED", "LSRMUX": "LSR", "REGSET": "RESET"}
     for name, value in changes.items():
         (connections if isinstance(value, list) else parameters)[name] = value
     directions = {pin: "output" if pin == "Q" else "input" for pin in connections}

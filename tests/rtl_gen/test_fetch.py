@@ -14,7 +14,6 @@ from refmodel.config import CoreConfig
 from refmodel.layout import BARRIER_TO_BUNDLE, FETCH_LATENCY, ArrayOp, Flag
 from rtl_gen.fetch import Fetch
 from rtl_gen.spike_memory import SpikeMemory
-
 from tests.rtl_gen.windows import Window, random_windows
 
 CONFIGS = {
