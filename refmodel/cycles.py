@@ -132,7 +132,7 @@ def _op_timings(
     items = [op_items(program, op, group) for op, group in keys]
     last_use = {op.layer.source: number for number, (op, _) in enumerate(keys) if op.scans}
     n = next(iter(tensors.values())).shape[0]
-    size = max(1, min(_TOGETHER, -(-n // max(1, threads))))
+    size = _TOGETHER if 2 * n > _TOGETHER else max(1, -(-n // max(1, threads)))
 
     def work(first: int) -> list[OpTiming]:
         events: dict[str, Events] = {}
@@ -177,25 +177,35 @@ def op_timing(config: CoreConfig, op: Op, items: ScanItems, events: Events, *, k
     boundaries, words = int(np.count_nonzero(items.flag)), int(items.count.sum())
     barriers = np.zeros((boundaries if keep else 1, n), np.int64)
     leaves = np.zeros((words if keep else 0, lanes, n), np.int64)
-    total = np.zeros(n, np.int64)
+    issued, left, free = (np.full((lanes, n), _NEVER) for _ in range(3))
+    takes = np.full((config.fifo_depth, lanes, n), _NEVER)
+    pushed, take, release, drain = (np.full(n, clock) for clock in (FETCH_LATENCY, 0, 0, _NEVER))
     _fetch(
-        FETCH_LATENCY, config.fifo_depth, config.slots_per_chunk,
-        items.row, items.first, items.count, items.flag, items.shortcut, events, total, barriers, leaves,
+        config.slots_per_chunk, items.row, items.first, items.count, items.flag, items.shortcut, events,
+        np.zeros((lanes, n), events.dtype), issued, left, free, takes, pushed, take, release, drain, barriers, leaves,
     )  # fmt: skip
     last_slot = barriers[-1] + barrier_to_slot(config) + config.slots_per_chunk - 1
     return OpTiming(
         items=items,
         end=last_slot + slot_to_writeback(config) + op.writes,
-        events=total,
+        events=_entered(items, events),
         barriers=barriers if keep else None,
         leaves=leaves if keep else None,
     )
 
 
+def _entered(items: ScanItems, events: Events) -> Times:
+    """Events of all items, ``[N]``."""
+    rows, words = events.shape[:2]
+    full = items.count > 0
+    first = items.row[full].astype(np.int64) * (words + 1) + items.first[full]
+    begins, ends = (np.bincount(at, minlength=rows * (words + 1)) for at in (first, first + items.count[full]))
+    reads = np.cumsum(begins - ends).reshape(rows, words + 1)[:, :-1]  # how often each word is read
+    return np.tensordot(reads, events.sum(axis=2, dtype=np.int64), 2)
+
+
 @compiled
 def _fetch(
-    latency: int,
-    depth: int,
     rest: int,
     row: NDArray[np.int32],
     first: NDArray[np.int32],
@@ -203,33 +213,39 @@ def _fetch(
     flag: NDArray[np.int32],
     shortcut: NDArray[np.bool_],
     events: Events,
-    total: Times,
+    wanted: Events,
+    issued: Times,
+    left: Times,
+    free: Times,
+    takes: Times,
+    pushed: Times,
+    take: Times,
+    release: Times,
+    drain: Times,
     barriers: Times,
     leaves: Times,
 ) -> None:
     """The recurrences of docs/cycle-model.md for every image of ``events``; images are the innermost loops, without
     branches, which the processor's vector instructions run.
 
-    Fills ``total`` ``[N]``, ``barriers`` ``[boundaries, N]`` (or ``[1, N]``: the last one) and, unless it has no
-    words, ``leaves`` ``[words, K, N]``.
+    Of each lane's last content, ``issued``, ``left``, ``free`` ``[K, N]`` are the clock in which it was issued, in
+    which it left for the emitter, and from which the emitter takes the next one; of its last ``fifo_depth`` entries,
+    ``takes`` ``[.., K, N]`` are the clocks in which they left the queue, oldest first.  ``pushed``: the last push;
+    ``drain``: the last drain's release; ``wanted``, ``take``, ``release``: places to work in.
+    Fills ``barriers`` ``[boundaries, N]`` (or ``[1, N]``: the last one) and, unless it has no words, ``leaves``
+    ``[words, K, N]``.
     """
-    lanes, images = events.shape[2:]
-    # Of a lane's last content: the clock in which it was issued, in which it left for the emitter, and from which
-    # the emitter takes the next one; of its last entries, oldest first: the clocks in which they left the queue.
-    issued, left = np.full((lanes, images), _NEVER), np.full((lanes, images), _NEVER)
-    free, takes = np.full((lanes, images), _NEVER), np.full((depth, lanes, images), _NEVER)
-    pushed = np.full(images, latency)
-    take, release, drain = np.zeros_like(pushed), np.zeros_like(pushed), np.full(images, _NEVER)
-    wanted = np.zeros((lanes, images), events.dtype)
-    reads = np.zeros(events.shape[:2], np.int64)
+    lanes, images = wanted.shape
+    depth = len(takes)
     boundary = word = 0
     for j in range(len(row)):
-        begin, size, everyone = first[j], count[j], flag[j] != 0 or shortcut[j]
-        wanted[:] = 1 if everyone else 0
-        for at in range(begin, begin + size):
-            reads[row[j], at] += 1
-            for lane in range(lanes):
-                n, w = events[row[j], at, lane], wanted[lane]
+        begin, size, source, everyone = first[j], count[j], row[j], flag[j] != 0 or shortcut[j]
+        for lane in range(lanes):
+            w = wanted[lane]
+            for image in range(images):
+                w[image] = everyone
+            for at in range(begin, begin + size):
+                n = events[source, at, lane]
                 for image in range(images):
                     w[image] |= n[image]
         for image in range(images):
@@ -243,7 +259,7 @@ def _fetch(
             for image in range(images):
                 take[image] = max(pushed[image] + 1, i[image])
             for at in range(size):
-                n = events[row[j], begin + at, lane]
+                n = events[source, begin + at, lane]
                 for image in range(images):
                     now = max(take[image] + 1, m[image])
                     then = max(now + 1, f[image])
@@ -251,7 +267,9 @@ def _fetch(
                     m[image] = then if n[image] > 0 else m[image]
                     f[image] = then + n[image] if n[image] > 0 else f[image]
                 if len(leaves) > 0:
-                    leaves[word + at, lane] = m
+                    kept = leaves[word + at, lane]
+                    for image in range(images):
+                        kept[image] = m[image]
             if everyone:  # a lane without a word gets a null or a shortcut content
                 for image in range(images):
                     none, now = i[image] <= take[image], max(take[image] + 1, m[image])
@@ -259,28 +277,24 @@ def _fetch(
                     i[image] = now if none else i[image]
                     m[image] = then if none else m[image]
                     f[image] = then + 1 if none and not shortcut[j] else f[image]
-            for place in range(depth - 1):
-                t, later = takes[place, lane], takes[place + 1, lane]
+            for place in range(depth):
+                t, later = takes[place, lane], takes[place + 1, lane] if place < depth - 1 else take
                 for image in range(images):
                     t[image] = later[image] if w[image] > 0 else t[image]
-            t = takes[depth - 1, lane]
-            for image in range(images):
-                t[image] = take[image] if w[image] > 0 else t[image]
         word += size
         if flag[j] != 0:
-            release[:] = free[0]
+            for image in range(images):
+                release[image] = drain[image] + rest if flag[j] != 1 else _NEVER
             for lane in range(lanes):
-                release[:] = np.maximum(release, free[lane])
-            if flag[j] != 1:
-                release[:] = np.maximum(release, drain + rest)
-                drain[:] = release
-            for lane in range(lanes):
-                free[lane] = release
-            barriers[min(boundary, len(barriers) - 1)] = release
-            boundary += 1
-    for source in range(reads.shape[0]):
-        for at in range(reads.shape[1]):
-            for lane in range(lanes):
-                n = events[source, at, lane]
+                f = free[lane]
                 for image in range(images):
-                    total[image] += reads[source, at] * n[image]
+                    release[image] = max(release[image], f[image])
+            for lane in range(lanes):
+                f = free[lane]
+                for image in range(images):
+                    f[image] = release[image]
+            kept = barriers[min(boundary, len(barriers) - 1)]
+            for image in range(images):
+                kept[image] = release[image]
+                drain[image] = release[image] if flag[j] != 1 else drain[image]
+            boundary += 1

@@ -57,7 +57,8 @@ def lane_use(config: CoreConfig, op: Op, items: ScanItems, events: Events) -> La
     :func:`refmodel.occupancy.word_events` give them."""
     timing = op_timing(config, op, items, events)
     bound = np.zeros(events.shape[-1], np.int64)
-    _slowest(items.row, items.first, items.count, items.flag, events, bound)
+    sums = np.zeros((config.event_lanes + 1, len(bound)), np.int64)
+    _slowest(items.row, items.first, items.count, items.flag, events, sums, bound)
     return LaneUse(config.event_lanes, timing.end, bound, timing.events)
 
 
@@ -101,16 +102,24 @@ def _slowest(
     count: NDArray[np.int32],
     flag: NDArray[np.int32],
     events: Events,
+    sums: Times,
     bound: Times,
 ) -> None:
-    """Add up the events of the slowest lane between boundaries."""
-    sums, slowest = np.zeros(events.shape[2:], np.int64), np.zeros_like(bound)
+    """Add up the events of the slowest lane between boundaries; ``sums`` ``[K + 1, N]``: zeros to work in."""
+    images, lanes = len(bound), len(sums) - 1
+    slowest = sums[lanes]
     for j in range(len(row)):
-        for at in range(first[j], first[j] + count[j]):
-            sums += events[row[j], at]
+        for lane in range(lanes):
+            mine = sums[lane]
+            for at in range(first[j], first[j] + count[j]):
+                n = events[row[j], at, lane]
+                for image in range(images):
+                    mine[image] += n[image]
+            if flag[j] != 0:
+                for image in range(images):
+                    slowest[image] = max(slowest[image], mine[image])
+                    mine[image] = 0
         if flag[j] != 0:
-            slowest[:] = 0
-            for lane in range(len(sums)):
-                slowest = np.maximum(slowest, sums[lane])
-            bound += slowest
-            sums[:] = 0
+            for image in range(images):
+                bound[image] += slowest[image]
+                slowest[image] = 0

@@ -48,9 +48,9 @@ class LoadKind(IntEnum):
 
 
 #: Clocks from the one after a slab's start to its first item being pushed into the lanes' queues.
-FETCH_LATENCY = 4
-#: Clocks from a barrier to the bundle register of the first stage that carries its op.
-BARRIER_TO_BUNDLE = 1
+FETCH_LATENCY = 3
+#: Clocks from a barrier to the first stage's bundle that carries its op, and from an event to its bundle.
+BARRIER_TO_BUNDLE = 0
 #: Clocks from a slab's start to the first weight of the next one.
 LOAD_OVERHEAD = 4
 #: Fields that are read in the clock in which a slab starts and never again. They come last, and the sequencer does

@@ -74,9 +74,10 @@ def check_op(config: CoreConfig, op: Op) -> None:
         raise CompileError(
             f"{where}: {layer.combine.upper()} takes binary spikes, the shortcut has {op.sc_planes} bits"
         )
-    if len(layer.leak_shifts) > config.leak_terms or any(not 1 <= shift <= config.leak_shift_max for shift in layer.leak_shifts):
+    most = config.leak_shift_max
+    if len(layer.leak_shifts) > config.leak_terms or any(not 1 <= shift <= most for shift in layer.leak_shifts):
         raise CompileError(
-            f"{where}: leak shifts {layer.leak_shifts}, this core takes {config.leak_terms} of 1 to {config.leak_shift_max}; "
+            f"{where}: leak shifts {layer.leak_shifts}, this core takes {config.leak_terms} of 1 to {most}; "
             "use another tau, or a core with more leak_terms or a larger leak_shift_max"
         )
     if layer.leak_factor is not None and layer.leak_factor[1] > config.leak_bits:

@@ -66,6 +66,7 @@ _WHAT = {
     "kernel_bits": "bits of a kernel's size, stride and padding",
     "result_depth": "classes",
     "leak_terms": "shifts of a leak",
+    "leak_shift_max": "places that a leak shifts by",
     "leak_bits": "fraction bits of a leak by multiplication",
     "rectify": "rectified inputs",
     "signed_sources": "signed tensors that a layer reads",
@@ -119,7 +120,7 @@ def _roomy(config: CoreConfig) -> CoreConfig:
         config,
         acc_width=47, membrane_width=48, bank_depth=1 << 40, spike_depth=1 << 40, store_depth=1 << 40,
         max_planes=config.slots_per_chunk - 2, source_planes=32, result_depth=1 << 20, dim_bits=12, kernel_bits=12,
-        chunk_bits=12, leak_terms=2, leak_bits=15, rectify=True, signed_sources=True, stream_width=48,
+        chunk_bits=12, leak_terms=2, leak_shift_max=4, leak_bits=15, rectify=True, signed_sources=True, stream_width=48,
         stream_depth=1 << 40,
     )  # fmt: skip
 
@@ -133,6 +134,7 @@ def _op_needs(config: CoreConfig, op: Op, bounds: LayerBounds) -> dict[str, int]
         "dim_bits": max(*op.source.shape[1:], *op.out.shape[1:]).bit_length(),
         "kernel_bits": max(*layer.stride, *layer.padding, max(layer.kernel) - 1).bit_length(),
         "leak_terms": len(layer.leak_shifts),
+        "leak_shift_max": max(layer.leak_shifts, default=0),
         "leak_bits": layer.leak_factor[1] if layer.leak_factor else 0,
         "rectify": int(layer.rectify),
         "signed_sources": int(op.top_tag > 0),

@@ -173,7 +173,7 @@ def _put_events(
     begin: int,
     image: int,
 ) -> None:
-    """Events in the first stage's bundle, one clock after they leave the scanner, and array ops.
+    """Events in the first stage's bundle, and array ops.
 
     ``masks``: ``[chunks * planes, words, K, W]``, of the source's words.
     """
@@ -191,7 +191,7 @@ def _put_events(
     rank = np.cumsum(busy, axis=2)
     for k in range(config.event_lanes):
         word, channel = np.nonzero(busy[:, k])
-        clock = begin + timing.leaves[word, k, image] + rank[word, k, channel] + 1
+        clock = begin + timing.leaves[word, k, image] + rank[word, k, channel] + BARRIER_TO_BUNDLE
         rows.put(f"event{k}_valid", clock, np.ones(len(clock), np.int64))
         rows.put(f"event{k}_weight", clock, tag[word] * config.channels_per_word + channel)
         rows.put(f"event{k}_mask", clock, word_masks[word, k, channel])

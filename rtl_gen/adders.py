@@ -53,9 +53,9 @@ class CarryChain:
     A CCU2C has two bits, each with S = LUT4(D, C, B, A) ^ carry; the next carry is the carry where LUT4 is 1, else
     LUT2(B, A), which is the lowest four bits of INIT.  The first bit of a chain makes the carry 0, whatever comes in.
 
-    Adders need no such bit between them: gated ones add unsigned numbers that cannot overflow.  A signed weight of n
-    bits enters as weight + 2**(n - 1), which inverts its top bit, and a masked one as 2**(n - 1); inverting is free
-    in a LUT.  A sum's new top bit is the carry itself, taken by a bit that lets none through.
+    Adders need no such bit between them: those of weights add unsigned numbers that cannot overflow.  A signed weight
+    of n bits enters as weight + 2**(n - 1), which inverts its top bit, and a masked one as 2**(n - 1); inverting is
+    free in a LUT.  A sum's new top bit is the carry itself, taken by a bit that lets none through.
 
     Parameters
     ----------
@@ -72,11 +72,23 @@ class CarryChain:
     def _bit(self, init: int, out: Value, *pins: Value) -> None:
         self._bits.append((init, list(pins), out))
 
+    def pair(self, a: Value, b: Value, gate_a: Value, gate_b: Value) -> Signal:
+        """The sum of two signed weights of n bits as :meth:`gated` gives it, each where its gate is 1.
+
+        With both gates 0 the sum is anything: the register that takes it is to be set to 2**n, the sum of nothing.
+        """
+        total = Signal(len(a) + 1, name=f"{self._name}_pair")
+        for i in range(len(a)):
+            # Bit by bit, with D and C the gates: A + B, A, B; and not A + not B where they are the top bits.
+            self._bit(0x6AC7 if i == len(a) - 1 else 0x6AC8, total[i], a[i], b[i], gate_b, gate_a)
+        self._bit(self._START, total[-1])
+        return total
+
     def gated(self, a: Signal, b: Value, gate: Value, most: int) -> Signal:
         """``a`` plus ``b + offset`` where ``gate`` is 1, else plus the offset, 2**(len(b) - 1).
 
-        ``a``: an unsigned sum, or the first weight, signed and as long as ``b``, which then gets an offset, too.
-        ``most``: the largest sum, which fixes its length.  Returns the unsigned sum.
+        ``a``: an unsigned sum, longer than ``b``.  ``most``: the largest sum, which fixes its length.  Returns the
+        unsigned sum.
         """
         total = Signal(most.bit_length(), name=f"{self._name}_sum{len(self._bits)}")
         for i, out in enumerate(total):
@@ -86,8 +98,6 @@ class CarryChain:
                 self._bit(0xAAAA, out, a[i])  # A
             elif i < len(b) - 1:
                 self._bit(0x6AAA, out, a[i], b[i], gate)  # A + (B and C)
-            elif a.shape().signed:
-                self._bit(0x6A55, out, a[i], b[i], gate)  # not A + not (B and C)
             else:
                 self._bit(0x95AA, out, a[i], b[i], gate)  # A + not (B and C)
         return total

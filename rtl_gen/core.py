@@ -128,9 +128,7 @@ class Core(wiring.Component):
         unit_bits = (cfg.neuron_units - 1).bit_length()
         m.d.comb += neurons.write_index.eq(seq.param_index >> unit_bits)
         for unit in range(cfg.neuron_units):
-            m.d.comb += neurons.write_unit[unit].eq(
-                seq.param_en & (seq.param_index[:unit_bits] == unit)
-            )
+            m.d.comb += neurons.write_unit[unit].eq(seq.param_en & (seq.param_index[:unit_bits] == unit))
 
         # Fetch
         for mine, port in zip(fetch.reads, spikes.reads, strict=True):

@@ -49,13 +49,15 @@ class Fetch(wiring.Component):
         m.submodules.occupancy = occupancy = OccupancyMemory(config=cfg)
         m.submodules.front = front = ScanFront(config=cfg)
         wiring.connect(m, occupancy.write, wiring.flipped(self.write))
-        wiring.connect(m, occupancy.read, front.occupancy)
         for k in range(cfg.event_lanes):
             wiring.connect(m, wiring.flipped(self.reads[k]), front.reads[k])
         m.d.comb += [
             walker.descriptor.eq(self.descriptor),
             walker.start.eq(self.start),
             walker.advance.eq(front.advance),
+            occupancy.read.en.eq(walker.row_en),
+            occupancy.read.row.eq(walker.row),
+            front.occupancy.eq(occupancy.read.data),
             front.valid.eq(walker.valid),
             front.item.eq(walker.item),
             front.shared_taps.eq(self.descriptor.shared_taps),

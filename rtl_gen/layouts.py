@@ -51,7 +51,7 @@ def row_bits(config: CoreConfig) -> int:
 
 
 def item_layout(config: CoreConfig) -> data.StructLayout:
-    """Words of an occupancy row to scan, as the walker makes them and, occupied words only, as an event lane queues them.
+    """Words of an occupancy row to scan, as the walker makes them; event lanes queue only the occupied words.
 
     row: of the occupancy memory.  words: bit i is word ``row * scan_words + i``.  delta: weight tag of a word minus its
     address.  flag: boundary behind the last word.  shortcut: the word belongs to the shortcut.

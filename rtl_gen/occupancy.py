@@ -44,9 +44,7 @@ class OccupancyMemory(wiring.Component):
         cfg = self._config
         lanes, words = cfg.event_lanes, cfg.scan_words
         low = (words - 1).bit_length()
-        m.submodules.rows = rows = Memory(
-            shape=lanes * words, depth=1 << row_bits(cfg), init=[], attrs=COLLISION_FREE
-        )
+        m.submodules.rows = rows = Memory(shape=lanes * words, depth=1 << row_bits(cfg), init=[], attrs=COLLISION_FREE)
         write, read = rows.write_port(granularity=lanes), rows.read_port()
         en, addr = Signal(), Signal.like(self.write.addr)
         occupied = Signal(lanes)

@@ -6,6 +6,7 @@ from amaranth import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from amaranth.vendor import SiliconBluePlatform
 
 from refmodel.config import CoreConfig
 
@@ -61,10 +62,10 @@ class Readout(wiring.Component):
             shape=word, depth=depth, init=[], attrs={**COLLISION_FREE, "ram_style": "block"}
         )
         write, read = results.write_port(), results.read_port()
+        late_address = unit_bits == 0 and isinstance(platform, SiliconBluePlatform)
         scanning = Signal()
         count, addr = Signal(bits), Signal(bits)  # count: the class that is read
         m.d.comb += [
-            addr.eq(Mux(scanning | self.scan, count, self.addr)),
             write.en.eq(self.write_en),
             write.addr.eq(Cat(self.index[:slot_bits], self.group)),
             write.data.eq(self.membranes),
@@ -78,24 +79,31 @@ class Readout(wiring.Component):
         else:
             m.d.comb += self.value.eq(read.data[0])
 
-        # Clock by clock: the address; the value arrives; it is compared with the best one before.
-        arrives, compares = Signal(2), Signal(2)  # bit 0: a class does; bit 1: the last one
-        arriving, compared = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
-        late, best = Signal(wide, reset_less=True), Signal(wide, reset_less=True)
-        fresh = Signal()
+        # The address; the value arrives; it is compared with the best one before. Between the last two there is a
+        # register for what chooses the unit; where nothing does, iCE40 has it before the address, which is narrower.
+        wanted, ended = Signal(bits, reset_less=True), Signal(2)  # ended: bit 0: a class; bit 1: the last one
+        compared, compares = Signal(bits, reset_less=True), Signal(2)
+        best, fresh = Signal(wide, reset_less=True), Signal()
         last = count == self.classes_last
         running = scanning | self.scan
         m.d.sync += [
             scanning.eq(running & ~last),
             count.eq(Mux(running & ~last, count + 1, 0)),
-            arrives.eq(Cat(running, running & last)),
-            compares.eq(arrives),
-            arriving.eq(count),
-            compared.eq(arriving),
-            late.eq(self.value),
+            ended.eq(Cat(running, running & last)),
+            compares.eq(ended),
+            wanted.eq(count),
+            compared.eq(wanted),
             fresh.eq((fresh & ~compares[0]) | self.scan),
         ]
-        m.d.comb += self.scanned.eq(compares[1])
-        with m.If(compares[0] & (fresh | (late > best))):
-            m.d.sync += [best.eq(late), self.argmax.eq(compared)]
+        if late_address:
+            value = self.value
+        else:
+            value = Signal(wide, name="value_late", reset_less=True)
+            m.d.sync += value.eq(self.value)
+        m.d.comb += [
+            addr.eq(Mux(ended[0], wanted, self.addr) if late_address else Mux(running, count, self.addr)),
+            self.scanned.eq(compares[1]),
+        ]
+        with m.If(compares[0] & (fresh | (value > best))):
+            m.d.sync += [best.eq(value), self.argmax.eq(compared)]
         return m

@@ -9,15 +9,15 @@ from amaranth.lib.wiring import In, Out
 from refmodel.config import CoreConfig
 from refmodel.layout import ArrayOp, Flag
 
-from .layouts import bundle_layout, item_layout, row_bits
+from .layouts import bundle_layout, item_layout
 from .scanner import EventScanner
 
 
 class ScanFront(wiring.Component):
     """Gives each item to the event lanes that have something in it, and releases the lanes together.
 
-    The way from the walker is rigid: occupancy memory, register; it stands still (``advance``
-    low) only while a lane that wants the item in the register has a full queue.  A lane takes an
+    Between walker and lanes is a register; it stands still (``advance`` low) only while a lane
+    that wants the item in it has a full queue.  A lane takes an
     item if a word of it is occupied, if it has a flag, or if it is the shortcut's.
 
     At a boundary flag the lanes wait until the slowest lets its last event go; the bundle with
@@ -27,29 +27,24 @@ class ScanFront(wiring.Component):
     Members
     -------
     valid, item: the walker's item; advance: it is taken.
-    occupancy: read port of the occupancy memory.
+    occupancy: the item's row of the occupancy memory.
     shared_taps: from the descriptor.
     reads: the lanes' slices of the spike memory.
     shortcut_push: bit k: ``reads[k].data`` is a shortcut word's slice.
-    bundle: register of the array's stage 0.
+    bundle: for the array's stage 0, combinational.
     drained, drained_last: pulse at a drain barrier; at the slab's last.
     """
 
     def __init__(self, *, config: CoreConfig):
         self._config = config
         lane_bits = config.spike_width // config.event_lanes
-        occupancy = {
-            "en": Out(1),
-            "row": Out(row_bits(config)),
-            "data": In(config.scan_words * config.event_lanes),
-        }
         read = {"en": Out(1), "addr": Out(config.spike_addr_bits), "data": In(lane_bits)}
         super().__init__(
             {
                 "valid": In(1),
                 "item": In(item_layout(config)),
                 "advance": Out(1),
-                "occupancy": Out(wiring.Signature(occupancy)),
+                "occupancy": In(config.scan_words * config.event_lanes),
                 "shared_taps": In(1),
                 "reads": Out(wiring.Signature(read)).array(config.event_lanes),
                 "shortcut_push": Out(config.event_lanes),
@@ -64,28 +59,23 @@ class ScanFront(wiring.Component):
         cfg = self._config
         layout = item_layout(cfg)
 
-        # Beside the occupancy memory's output register, then with what is occupied.
-        read_valid, read_item = Signal(), Signal(layout, reset_less=True)
+        # The item with what is occupied.
         held_item = Signal(layout, reset_less=True)
         held_forced = Signal()  # by a flag or as a shortcut
         occupied = Signal(data.ArrayLayout(cfg.scan_words, cfg.event_lanes))
         wants, full = Signal(cfg.event_lanes), Signal(cfg.event_lanes)
         m.d.comb += [
             self.advance.eq((wants & full) == 0),
-            self.occupancy.en.eq(self.advance),
-            self.occupancy.row.eq(self.item.row),
         ]
         with m.If(self.advance):
             m.d.sync += [
-                read_valid.eq(self.valid),
-                read_item.eq(self.item),
-                held_item.eq(read_item),
-                held_forced.eq(read_valid & ((read_item.flag != Flag.NONE) | read_item.shortcut)),
+                held_item.eq(self.item),
+                held_forced.eq(self.valid & ((self.item.flag != Flag.NONE) | self.item.shortcut)),
             ]
             for k in range(cfg.event_lanes):
                 for word in range(cfg.scan_words):
-                    here = self.occupancy.data[word * cfg.event_lanes + k] | read_item.shortcut
-                    m.d.sync += occupied[k][word].eq(read_valid & read_item.words[word] & here)
+                    here = self.occupancy[word * cfg.event_lanes + k] | self.item.shortcut
+                    m.d.sync += occupied[k][word].eq(self.valid & self.item.words[word] & here)
 
         lanes = []
         for k in range(cfg.event_lanes):
@@ -104,7 +94,7 @@ class ScanFront(wiring.Component):
                 lane.read.data.eq(self.reads[k].data),
                 self.shortcut_push[k].eq(lane.shortcut_push),
             ]
-            m.d.sync += self.bundle.events[k].eq(lane.event)
+            m.d.comb += self.bundle.events[k].eq(lane.event)
 
         # Barrier
         release, shifts = Signal(), Signal()
@@ -124,5 +114,5 @@ class ScanFront(wiring.Component):
             m.d.sync += rested.eq(rested | (rest == 0))
             with m.If(~rested):
                 m.d.sync += rest.eq(rest - 1)
-        m.d.sync += self.bundle.op.eq(Mux(release, Mux(shifts, ArrayOp.SHIFT, ArrayOp.DRAIN), ArrayOp.ADD))
+        m.d.comb += self.bundle.op.eq(Mux(release, Mux(shifts, ArrayOp.SHIFT, ArrayOp.DRAIN), ArrayOp.ADD))
         return m

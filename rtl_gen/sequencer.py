@@ -122,7 +122,14 @@ class LayerSequencer(wiring.Component):
         with m.If(last):
             m.d.sync += index.eq(0)
 
-        # From place to place. A store without output register needs a clock less to fill its pipe.
+        # From place to place. A store without output register needs a clock less to fill its pipe, and has its slow
+        # words there for two clocks when a header comes: whether it is an end header is known from a register.
+        ends, fills = Signal(reset_less=True), Signal()
+        if latency > 1:
+            m.d.comb += [ends.eq(header.end), fills.eq(at_first | at_fetch)]
+        else:
+            m.d.sync += ends.eq(header.end)
+            m.d.comb += fills.eq(at_pause)
         after_params = Signal()
         m.d.comb += after_params.eq(attention_words != 0 if attention_bits else 0)
         m.d.sync += [
@@ -134,12 +141,12 @@ class LayerSequencer(wiring.Component):
             at_wait.eq((at_wait & ~self.slab_idle) | (params_last & ~after_params) | attention_last),
             word.eq(Cat(at_wait & self.slab_idle, word[:-1])),
             self.slab_start.eq(word[-1]),
-            at_closing.eq((at_closing & ~self.slab_idle) | (at_header & header.end)),
+            at_closing.eq((at_closing & ~self.slab_idle) | (at_header & ends)),
             self.done.eq(self.scanned),
             self.busy.eq((self.busy & ~self.done) | begin),
         ]
         with m.If(at_header | lane_last):
-            m.d.sync += lane.eq(Cat(at_header & ~header.end, lane[:-1]))
+            m.d.sync += lane.eq(Cat(at_header & ~ends, lane[:-1]))
         if attention_bits:
             m.d.sync += at_attention.eq((at_attention & ~attention_last) | (params_last & after_params))
             m.d.comb += self.word_index.eq(index)
@@ -147,7 +154,7 @@ class LayerSequencer(wiring.Component):
 
         # The pipe stands while nothing is taken from it, and at an end header: it holds the number of classes.
         m.d.comb += [
-            self.store_en.eq(at_first | at_fetch | (at_header & ~header.end) | counts | word[:-1].any()),
+            self.store_en.eq(fills | (at_header & ~ends) | counts | word[:-1].any()),
             self.store_addr.eq(pointer),
             self.load_addr.eq(pointer - latency),
             self.classes_last.eq(header.classes_last),

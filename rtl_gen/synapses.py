@@ -21,8 +21,8 @@ from .layouts import COLLISION_FREE, bundle_layout
 def lane_delay(config: CoreConfig, form: Form, lane: int) -> int:
     """Clocks by which an event lane enters a stage later than the first one.
 
-    In a tree all lanes enter together.  In a chain lane k is added a clock after lane k - 1; ECP5 has a register
-    behind the banks of lanes 1 and up, in which their weights wait one of these clocks: its block RAMs are slow.
+    In a tree all lanes enter together.  In a chain lane k is added a clock after lane k - 1; on ECP5 the first two
+    are added together and all weights wait one of these clocks in registers: its block RAMs are slow.
     """
     if config.adder == "tree":
         return 0
@@ -143,51 +143,60 @@ class SynapseStage(wiring.Component):
             masks.append(mask)
         return weights, masks
 
-    def _firsts(self, m: Module, weights: list[list[Value]], masks: list[Value]) -> list[list[Signal]]:
-        """Of each output lane and step, the first event lane's masked weight: its register is cleared, no LUT."""
-        bits = self._config.weight_bits
-        firsts = []
-        for q, weight in enumerate(weights[0]):
-            row = []
-            for t in range(self._config.time_lanes):
-                part = Signal(signed(bits), name=f"part0_{q}_{t}", reset_less=True)
-                m.d.sync += part.eq(Mux(masks[0][t], weight, 0))
-                row.append(part)
-            firsts.append(row)
-        return firsts
+    def _first(self, m: Module, weight: Value, gate: Value, name: str) -> Signal:
+        """The first event lane's masked weight: the register is cleared, which takes no LUT on ECP5."""
+        part = Signal(signed(len(weight)), name=name, reset_less=True)
+        m.d.sync += part.eq(Mux(gate, weight, 0))
+        return part
 
     def _chain(self, m: Module, weights: list[list[Value]], masks: list[Value], form: Form) -> list[list[Signal]]:
         """Of each output lane and step, the sum of the K masked weights in its last register."""
         cfg = self._config
-        parts = self._firsts(m, weights, masks)
-        for k in range(1, cfg.event_lanes):
-            width = min(cfg.weight_bits + k.bit_length(), cfg.acc_width)
-            for q, row in enumerate(parts):
-                for t, before in enumerate(row):
-                    total = gated_sum(m, before, weights[k][q], masks[k][t], width, form, f"sum{k}_{q}_{t}")
-                    row[t] = Signal(signed(width), name=f"part{k}_{q}_{t}", reset_less=True)
-                    m.d.sync += row[t].eq(total)
+        parts = []
+        for q in range(cfg.bank_lanes):
+            row = []
+            for t in range(cfg.time_lanes):
+                part = self._first(m, weights[0][q], masks[0][t], f"part0_{q}_{t}")
+                for k in range(1, cfg.event_lanes):
+                    width = min(cfg.weight_bits + k.bit_length(), cfg.acc_width)
+                    total = gated_sum(m, part, weights[k][q], masks[k][t], width, form, f"sum{k}_{q}_{t}")
+                    part = Signal(signed(width), name=f"part{k}_{q}_{t}", reset_less=True)
+                    m.d.sync += part.eq(total)
+                row.append(part)
+            parts.append(row)
         return parts
 
     def _carry_chains(
         self, m: Module, weights: list[list[Value]], masks: list[Value], accs: list[list[Signal]], keep: Signal
     ) -> list[list[Value]]:
-        """As :meth:`_chain`, plus the accumulators, or twice them without ``keep``: one carry chain for each."""
+        """As :meth:`_chain`, plus the accumulators, or twice them without ``keep``: one carry chain for each.
+
+        The first two lanes enter together.  A register waits between banks and adders, which a block RAM can hold.
+        """
         cfg = self._config
-        parts = self._firsts(m, weights, masks)
-        waiting, late = [], []
-        for k in range(1, cfg.event_lanes):
-            late.append(delayed(m, masks[k], 1, f"mask{k}"))
-            waiting.append([delayed(m, weight, 1, f"weight{k}_{q}") for q, weight in enumerate(weights[k])])
+        idle = Signal(cfg.time_lanes, reset_less=True)  # neither of the first two lanes has an event
+        if cfg.event_lanes > 1:
+            m.d.sync += idle.eq(~(masks[0] | masks[1]))
+            masks = [delayed(m, mask, 1, f"mask{k}") for k, mask in enumerate(masks)]
+            weights = [
+                [delayed(m, weight, 1, f"weight{k}_{q}") for q, weight in enumerate(row)]
+                for k, row in enumerate(weights)
+            ]
+        nothing = 1 << cfg.weight_bits
         totals: list[list[Value]] = []
         for q, row in enumerate(accs):
             totals.append([])
             for t, acc in enumerate(row):
                 chain = CarryChain(m, f"chain_{q}_{t}")
-                part = parts[q][t]
-                for k in range(1, cfg.event_lanes):
-                    most = (k + 1) * ((1 << cfg.weight_bits) - 1)
-                    total = chain.gated(part, waiting[k - 1][q], late[k - 1][t], most)
+                if cfg.event_lanes == 1:
+                    part = self._first(m, weights[0][q], masks[0][t], f"part0_{q}_{t}")
+                else:
+                    total = chain.pair(weights[0][q], weights[1][q], masks[0][t], masks[1][t])
+                    part = Signal(len(total), name=f"part1_{q}_{t}", init=nothing, reset_less=True)
+                    m.d.sync += part.eq(Mux(idle[t], nothing, total))
+                for k in range(2, cfg.event_lanes):
+                    most = (k + 1) * (nothing - 1)
+                    total = chain.gated(part, weights[k][q], masks[k][t], most)
                     part = Signal(len(total), name=f"part{k}_{q}_{t}", reset_less=True)
                     m.d.sync += part.eq(total)
                 totals[q].append(chain.doubling(part, acc, keep))

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from refmodel.config import CoreConfig
 from refmodel.layout import Flag
 
-from .layouts import descriptor_layout, item_layout
+from .layouts import descriptor_layout, item_layout, row_bits
 
 
 class WindowWalker(wiring.Component):
@@ -32,6 +32,7 @@ class WindowWalker(wiring.Component):
     start: pulse; the first item is offered three clocks later.
     advance: the item of this clock, if there is one, is taken.
     valid, item: an item; it stays until it is taken.
+    row_en, row: occupancy row of the next clock's item, to be read now.
     """
 
     def __init__(self, *, config: CoreConfig):
@@ -43,6 +44,8 @@ class WindowWalker(wiring.Component):
                 "advance": In(1),
                 "valid": Out(1),
                 "item": Out(item_layout(config)),
+                "row_en": Out(1),
+                "row": Out(row_bits(config)),
             }
         )
 
@@ -167,6 +170,7 @@ class WindowWalker(wiring.Component):
         # Segment.
         low = (cfg.scan_words - 1).bit_length()
         address, last_address, delta = Signal(addr_bits), Signal(addr_bits), Signal(tag_bits)
+        next_address = Signal(addr_bits)
         is_null, is_shortcut, flag = Signal(), Signal(), Signal(2)
         segment_last, load, one_word = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -179,20 +183,25 @@ class WindowWalker(wiring.Component):
             load.eq(~self.valid | (self.advance & segment_last)),
             next_row.eq(load & row_valid),
         ]
+        # After it, the next tap of a pool, or the next occupancy row.
+        here, following = Cat(address[:low] | (~d.shared_taps).replicate(low), address[low:]), Signal(addr_bits)
+        m.d.comb += [
+            following.eq(here + d.tap_words + ~d.shared_taps),
+            next_address.eq(Mux(load, Mux(in_shortcut, a_shortcut, a_row + first), following)),
+            self.row_en.eq(load | self.advance),
+            self.row.eq(next_address[low:]),
+        ]
+        with m.If(self.row_en):
+            m.d.sync += address.eq(next_address)
         with m.If(load):
             m.d.sync += [
                 self.valid.eq(row_valid),
-                address.eq(Mux(in_shortcut, a_shortcut, a_row + first)),
                 last_address.eq(a_row + last),
                 delta.eq(tag - a_row),
                 is_null.eq(null & ~in_shortcut),
                 is_shortcut.eq(in_shortcut),
                 flag.eq(row_flag),
             ]
-        with m.Elif(self.advance):
-            # The next tap of a pool, or the next occupancy row.
-            here = Cat(address[:low] | (~d.shared_taps).replicate(low), address[low:])
-            m.d.sync += address.eq(here + d.tap_words + ~d.shared_taps)
         m.d.comb += [
             self.item.row.eq(address[low:]),
             self.item.delta.eq(delta),

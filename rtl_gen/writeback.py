@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from refmodel.config import CoreConfig
 from refmodel.layout import CombineOp
 
+from .carry import add_choice
 from .combiner import CombinerPlane, SpikeCombiner
 from .layouts import descriptor_layout
 
@@ -85,22 +86,20 @@ class WriteBack(wiring.Component):
             self.finished.eq(Mux(writes, active & last, self.word_valid)),
         ]
 
-        # The address counts from 0 by the first word's, which is a step like the others.
+        # The address counts from 0. A tile's last step is known in time: at first it leads to the first word.
         chunk = Signal(cfg.chunk_bits)
         chunk_last, begins = Signal(), Signal()
-        address, step = Signal(cfg.spike_addr_bits), Signal(cfg.spike_addr_bits)
+        address, tile_step = Signal(cfg.spike_addr_bits), Signal(cfg.spike_addr_bits, reset_less=True)
         m.d.comb += [chunk_last.eq(chunk == d.chunks_last), self.write_addr.eq(address)]
-        m.d.sync += begins.eq(self.restart)
-        with m.If(begins):
-            m.d.comb += step.eq(d.dst)
-        with m.Elif(~last):
-            m.d.comb += step.eq(d.dst_plane_step)
-        with m.Elif(chunk_last):
-            m.d.comb += step.eq(d.dst_pixel_step)
-        with m.Else():
-            m.d.comb += step.eq(d.dst_chunk_step)
+        m.d.sync += [
+            begins.eq(self.restart),
+            tile_step.eq(Mux(self.restart, d.dst, Mux(chunk_last, d.dst_pixel_step, d.dst_chunk_step))),
+        ]
+        moved = add_choice(
+            m, platform, "moved", address, tile_step, d.dst_plane_step, last | begins, cfg.spike_addr_bits
+        )
         with m.If(active | begins):
-            m.d.sync += address.eq(address + step)
+            m.d.sync += address.eq(moved)
         with m.If(active & last):
             m.d.sync += chunk.eq(Mux(chunk_last, 0, chunk + 1))
         with m.If(self.restart):

@@ -14,7 +14,7 @@ from refmodel.config import CoreConfig
 from refmodel.cycles import op_items, op_timing, run_timing
 from refmodel.errors import CompileError
 from refmodel.jit import Compiled
-from refmodel.layout import FETCH_LATENCY, Flag, array_latency, descriptor_words, slot_to_writeback
+from refmodel.layout import BARRIER_TO_BUNDLE, FETCH_LATENCY, Flag, array_latency, descriptor_words, slot_to_writeback
 from refmodel.occupancy import time_masks, word_events
 from refmodel.program import Op, Program
 from refmodel.scan_items import ScanItems
@@ -167,7 +167,7 @@ def compare(config: CoreConfig, op: Op, items: ScanItems, events: NDArray[np.int
         assert timing.events[image] == front.emitted
         assert front.queued_shortcuts == [np.count_nonzero(items.shortcut)] * config.event_lanes
         # Bundle, array, R neuron slots, and the last one's way to the memory.
-        end = front.barriers[-1] + 1 + array_latency(config) + config.slots_per_chunk - 1
+        end = front.barriers[-1] + BARRIER_TO_BUNDLE + array_latency(config) + config.slots_per_chunk - 1
         assert timing.end[image] == end + slot_to_writeback(config) + op.writes
     return events.shape[-1] * len(front.barriers)
 

@@ -27,6 +27,7 @@ TIGHT = {
     "planes": {"max_planes": 1},
     "widths": {"acc_width": 9, "membrane_width": 10},
     "leaks": {"leak_terms": 0},
+    "shifts": {"leak_shift_max": 1},
 }
 
 

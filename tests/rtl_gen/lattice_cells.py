@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Array, Cat, Const, Elaboratable, Module, Mux, Signal, Value
-
-
-def _init(value: Any) -> list[Const]:
-    number = value.value if isinstance(value, Const) else int(value)
-    return [Const(number >> i & 1, 1) for i in range(16)]
+from amaranth import Cat, Const, Elaboratable, Module, Mux, Signal, Value
 
 
 class Cell(Elaboratable):
@@ -23,8 +18,9 @@ class Cell(Elaboratable):
         return Value.cast(self.ports.get(f"i_{name}", Const(1, 1)))
 
     def lut(self, init: str, names: tuple[str, ...]) -> Value:
-        table = _init(self.ports[f"p_{init}"])
-        return Value.cast(Array(table[: 1 << len(names)])[Cat(self.pin(name) for name in names)])
+        value = self.ports[f"p_{init}"].value
+        table = Const(value & ((1 << (1 << len(names))) - 1), 1 << len(names))
+        return table.bit_select(Cat(self.pin(name) for name in names), 1)
 
     def elaborate(self, platform) -> Module:
         m = Module()

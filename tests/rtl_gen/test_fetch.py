@@ -11,10 +11,9 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from refmodel.config import CoreConfig
-from refmodel.layout import FETCH_LATENCY, ArrayOp, Flag
+from refmodel.layout import BARRIER_TO_BUNDLE, FETCH_LATENCY, ArrayOp, Flag
 from rtl_gen.fetch import Fetch
 from rtl_gen.spike_memory import SpikeMemory
-
 from tests.rtl_gen.windows import Window, random_windows
 
 CONFIGS = {
@@ -174,11 +173,11 @@ def run(config: CoreConfig, windows: list[Window], memories: list[list[int]]) ->
                 for k in lanes:
                     event = fetch.bundle.events[k]
                     got = (ctx.get(event.weight), ctx.get(event.mask)) if ctx.get(event.valid) else None
-                    assert got == expected.events[k].get(clock - 1), (clock, k)
+                    assert got == expected.events[k].get(clock - BARRIER_TO_BUNDLE), (clock, k)
                     if ctx.get(fetch.shortcut_push) >> k & 1:
                         shortcuts[k].append(ctx.get(fetch.reads[k].data))
                 op = expected.ops.get(clock, 0)
-                assert ctx.get(fetch.bundle.op) == expected.ops.get(clock - 1, 0), clock
+                assert ctx.get(fetch.bundle.op) == expected.ops.get(clock - BARRIER_TO_BUNDLE, 0), clock
                 assert ctx.get(fetch.drained) == (op == ArrayOp.DRAIN)
                 assert ctx.get(fetch.drained_last) == (clock == expected.last)
                 await ctx.tick()

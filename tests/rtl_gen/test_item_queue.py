@@ -28,9 +28,10 @@ def test_first_in_first_out(depth: int, fill: float) -> None:
             if queue:
                 assert ctx.get(dut.head.number) == queue[0]
             fullest = max(fullest, len(queue))
-            push, pop, number = len(queue) < depth and rng.random() < fill, queue and rng.random() < 0.5, rng.randrange(256)
+            push, pop = len(queue) < depth and rng.random() < fill, bool(queue) and rng.random() < 0.5
+            number = rng.randrange(256)
             ctx.set(dut.push, push)
-            ctx.set(dut.pop, bool(pop))
+            ctx.set(dut.pop, pop)
             ctx.set(dut.entry, {"number": number})
             await ctx.tick()
             if pop:

@@ -8,10 +8,14 @@ from collections import deque
 from dataclasses import dataclass
 
 import pytest
+from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
 
+from boards.registry import get_board
 from refmodel.config import CoreConfig
+from rtl_gen import carry
 from rtl_gen.neuron import NeuronUnit
+from tests.rtl_gen.lattice_cells import Cell
 
 BASE = CoreConfig()
 CONFIGS = {
@@ -21,8 +25,13 @@ CONFIGS = {
     "narrow": dataclasses.replace(BASE, weight_bits=2, acc_width=3, membrane_width=3),
     "acc as wide as membrane": dataclasses.replace(BASE, acc_width=12, membrane_width=12),
     "widest": dataclasses.replace(BASE, acc_width=47, membrane_width=48),
+    "4 lanes, one leak": dataclasses.replace(BASE, leak_terms=1),
+    "8 lanes, one leak": dataclasses.replace(BASE, leak_terms=1, neuron_units=1),
+    "4 lanes, small shifts": dataclasses.replace(BASE, leak_terms=1, leak_shift_max=2),
+    "8 lanes, shift by one": dataclasses.replace(BASE, leak_terms=2, leak_shift_max=1, neuron_units=1),
+    "one leak, multiplied": dataclasses.replace(BASE, leak_terms=1, leak_bits=4),
+    "4 lanes, narrow block RAMs": dataclasses.replace(BASE, leak_terms=1, acc_width=12, membrane_width=18),
     "no leak": dataclasses.replace(BASE, leak_terms=0),
-    "one leak": dataclasses.replace(BASE, leak_terms=1),
     "multiplied leak": dataclasses.replace(BASE, leak_bits=8),
     "multiplied leak only": dataclasses.replace(BASE, leak_terms=0, leak_bits=3, neuron_units=1),
 }
@@ -54,7 +63,7 @@ class Mode:
 def random_mode(rng: random.Random, config: CoreConfig) -> Mode:
     if rng.random() < 0.2:
         return Mode(readout=True)
-    leaks = tuple(rng.randrange(1, 5) for _ in range(rng.randrange(config.leak_terms + 1)))
+    leaks = tuple(rng.randrange(1, config.leak_shift_max + 1) for _ in range(rng.randrange(config.leak_terms + 1)))
     mode = Mode(False, rng.random() < 0.5, rng.random() < 0.5, leaks, rng.random() < 0.2)
     if config.leak_bits and rng.random() < 0.7:
         mode.factor, mode.leak_bits, mode.leaks = rng.randrange((1 << config.leak_bits) + 1), config.leak_bits, ()
@@ -83,9 +92,25 @@ def choose_sum(rng: random.Random, config: CoreConfig, rest: int, threshold: int
     return rng.choice(fitting) if fitting else None
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_equation(name: str) -> None:
+#: Shapes that are built differently for a family, besides the portable form.
+BUILT = [(name, None) for name in CONFIGS] + [
+    ("4 lanes, one leak", "ulx3s_85f"),
+    ("8 lanes, one leak", "ulx3s_85f"),
+    ("4 lanes, small shifts", "ulx3s_85f"),
+    ("one leak, multiplied", "ulx3s_85f"),
+    ("no leak", "ulx3s_85f"),
+    ("4 lanes", "ulx3s_85f"),
+    ("4 lanes, narrow block RAMs", "icebreaker"),
+    ("8 lanes, one leak", "icebreaker"),
+    ("8 lanes", "icebreaker"),
+]
+
+
+@pytest.mark.parametrize(("name", "board"), BUILT)
+def test_equation(name: str, board: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     config = CONFIGS[name]
+    monkeypatch.setattr(carry, "Instance", Cell)
+    platform = None if board is None else get_board(board).platform()
     lanes = config.slots_per_step
     rng = random.Random(name)
     dut = NeuronUnit(config=config)
@@ -164,7 +189,7 @@ def test_equation(name: str) -> None:
             for _ in range(8):
                 await clock(None)
 
-    sim = Simulator(dut)
+    sim = Simulator(Fragment.get(dut, platform))
     sim.add_clock(1e-6)
     sim.add_testbench(bench)
     sim.run()

@@ -25,7 +25,8 @@ def test_rows_show_what_was_written(config: CoreConfig) -> None:
     contents = [0] * (-(-config.spike_depth // words) * words)
 
     def occupied(row: int) -> int:
-        parts = [contents[row * words + i] >> k * width & ((1 << width) - 1) for i in range(words) for k in range(lanes)]
+        here = contents[row * words :][:words]
+        parts = [word >> k * width & ((1 << width) - 1) for word in here for k in range(lanes)]
         return sum((part != 0) << bit for bit, part in enumerate(parts))
 
     async def bench(ctx):

@@ -6,8 +6,10 @@ import dataclasses
 import random
 
 import pytest
+from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
 
+from boards.registry import get_board
 from refmodel.config import CoreConfig
 from rtl_gen.readout import Readout
 
@@ -42,8 +44,9 @@ def cases(rng: random.Random, config: CoreConfig) -> list[list[int]]:
     return lists
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_results_and_argmax(name: str) -> None:
+@pytest.mark.parametrize(("name", "board"), [*((name, None) for name in CONFIGS), ("P=8, 1 unit", "icebreaker")])
+def test_results_and_argmax(name: str, board: str | None) -> None:
+    platform = None if board is None else get_board(board).platform()
     config, rng = CONFIGS[name], random.Random(name)
     units, slots, lanes = config.neuron_units, config.slots_per_step, config.output_lanes
     dut = Readout(config=config)
@@ -81,7 +84,7 @@ def test_results_and_argmax(name: str) -> None:
                 assert ctx.get(dut.value) == values[number]
             assert ctx.get(dut.argmax) == values.index(max(values))
 
-    sim = Simulator(dut)
+    sim = Simulator(Fragment.get(dut, platform))
     sim.add_clock(1e-6)
     sim.add_testbench(bench)
     sim.run()

@@ -157,7 +157,7 @@ def test_sums_and_slots(name: str, form: str, monkeypatch: pytest.MonkeyPatch) -
             half, last = slab % 2, -config.slots_per_chunk
             ctx.set(dut.run_half, half)
             todo = [(lane, address) for lane in range(config.event_lanes) for address in range(depth)]
-            for number in range(100):
+            for number in range(70):
                 events, fields = [], []
                 for k in range(config.event_lanes):
                     valid, address = rng.random() < 0.7, rng.randrange(depth)
@@ -170,7 +170,7 @@ def test_sums_and_slots(name: str, form: str, monkeypatch: pytest.MonkeyPatch) -
                 ready = bench.clock - last >= config.slots_per_chunk
                 ops = [ArrayOp.ADD] * 4 + [ArrayOp.SHIFT] * model.fits(events) + [ArrayOp.DRAIN] * ready
                 op = rng.choice(ops)
-                if number == 99:
+                if number == 69:
                     while bench.clock - last < config.slots_per_chunk:
                         await bench.bundle(ArrayOp.ADD, bench.nothing)
                     op = ArrayOp.DRAIN

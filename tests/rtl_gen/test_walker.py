@@ -9,7 +9,6 @@ from amaranth.sim import Simulator
 
 from refmodel.config import CoreConfig
 from rtl_gen.walker import WindowWalker
-
 from tests.rtl_gen.windows import Item, Window, random_windows
 
 CONFIGS = {

@@ -6,13 +6,18 @@ import dataclasses
 import random
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
 
+from boards.registry import get_board
 from refmodel.config import CoreConfig
 from refmodel.layout import CombineOp
+from rtl_gen import carry
 from rtl_gen.writeback import WriteBack
+from tests.rtl_gen.lattice_cells import Cell
 
 CONFIG = CoreConfig(spike_depth=1024)
 WIDTH = CONFIG.spike_width
@@ -64,7 +69,7 @@ class Slab:
         }
 
 
-def run(slabs: list[Slab], rng: random.Random) -> None:
+def run(slabs: list[Slab], rng: random.Random, platform: Any = None) -> None:
     """Words at random distances, as close as the configuration allows, on one write-back."""
     dut = WriteBack(config=CONFIG)
 
@@ -111,7 +116,7 @@ def run(slabs: list[Slab], rng: random.Random) -> None:
             assert not ctx.get(dut.write_en) and not ctx.get(dut.shortcut_pop) and not ctx.get(dut.finished)
             await ctx.tick()
 
-    sim = Simulator(dut)
+    sim = Simulator(Fragment.get(dut, platform))
     sim.add_clock(1e-6)
     sim.add_testbench(bench)
     sim.run()
@@ -123,10 +128,12 @@ def test_addresses_and_numbers(combine: str) -> None:
     run([Slab(rng, combine, rng.randrange(1, 7) if combine == "add" else 1) for _ in range(8)], rng)
 
 
-def test_slabs_of_every_kind_in_turn() -> None:
+@pytest.mark.parametrize("board", [None, "ulx3s_85f"])
+def test_slabs_of_every_kind_in_turn(board: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carry, "Instance", Cell)
     rng = random.Random(1)
     kinds = [("add", 0), ("add", 7), ("and", 1), ("add", 1), ("or", 1), ("iand", 1)]
     slabs = [Slab(rng, combine, planes) for combine, planes in kinds]
     slabs.insert(2, Slab(rng, "add", 1, use_current=True))  # the queue belongs to the neurons
     slabs.insert(4, Slab(rng, "add", 0, readout=True))
-    run(slabs + slabs[::-1], rng)
+    run(slabs + slabs[::-1], rng, None if board is None else get_board(board).platform())
