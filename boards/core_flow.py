@@ -19,11 +19,12 @@ from rtl_gen.core import Core
 from .build import mark_collision_free
 from .core_devices import Device
 from .core_harness import CORE, core_ports, harness_il, stub_il
+from .netlists import finish_netlist
 from .sizes import RECIPES, Runner, Size, ToolRunner, ToolTimeout, count
 from .tools import Kind, find_tools
 
 #: Changes when results are no longer comparable with older ones.
-FORMAT = 1
+FORMAT = 2
 #: Seconds a tool may take.
 TIMEOUT = 3600.0
 
@@ -113,6 +114,7 @@ class Flow:
                 "write_json top.json",
             ]
             self._yosys(steps, folder)
+            finish_netlist(folder / "top.json")
             return Netlist(size, _read(folder / "top.json", "yosys"))
 
     def place(self, what: Design, netlist: str, seed: int) -> Placement:
@@ -147,7 +149,7 @@ class Flow:
         else:
             assert problem is not None
             raise problem
-        netlist = json.loads(_read(folder / "core.json", "yosys"))
+        netlist = finish_netlist(folder / "core.json")
         (nextpnr,) = find_tools(what.device.tools[1:], self._kind).values()
         log = self._run(
             [nextpnr.executable, *what.device.place, "--json", "core.json", "--pack-only"], folder, self._timeout

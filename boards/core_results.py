@@ -20,7 +20,15 @@ from .sizes import Size, cache_folder
 
 #: Packages and files whose code decides what a core is and how it is measured.
 _ROOT = Path(__file__).resolve().parents[1]
-_CODE = ("rtl_gen/*.py", "refmodel/*config.py", "refmodel/*layout.py", "boards/core_[fhd]*.py", "boards/build.py")
+_CODE = (
+    "rtl_gen/*.py",
+    "refmodel/*config.py",
+    "refmodel/*layout.py",
+    "boards/core_[fhd]*.py",
+    "boards/build.py",
+    "boards/carries.py",
+    "boards/netlists.py",
+)
 
 
 def results_folder() -> Path:

@@ -48,9 +48,9 @@ class Case:
 
 
 #: Slabs of 512 input channels and 64 output channels, two of which the banks hold, are more than all block RAM of an
-#: ECP5-85F: SEW-ResNet-18 takes weights of 4 bits, and 32 output channels at a time.
+#: ECP5-85F: SEW-ResNet-18 takes weights of 4 bits, and 32 output channels at a time.  7B-Net has 32 channels.
 LAYERED = (
-    Case("7B-Net, 128x128 event frames, T = 16", "zoo:7b-net", 8, (4, 64, 4)),
+    Case("7B-Net, 128x128 event frames, T = 16", "zoo:7b-net", 8, (4, 32, 8)),
     Case("SEW-ResNet-18, CIFAR-10 (32x32), T = 4", "zoo:sew-resnet18,size=32", 4, (8, 32, 4)),
 )
 SMALL = (

@@ -196,8 +196,8 @@ def markdown(made: dict[str, Any]) -> str:
     from boards.bench_table import table_lines
 
     columns = (
-        "network", "board", ">lanes", ">parameters", ">T", ">clocks", ">frames/s", ">lane use", ">dense-equivalent GSOP/s",
-        ">GSOP/s of spikes", "",
+        "network", "board", ">lanes", ">parameters", ">T", ">clocks", ">frames/s", ">lane use",
+        ">dense-equivalent GSOP/s", ">GSOP/s of spikes", "",
     )  # fmt: skip
     lines = [
         [

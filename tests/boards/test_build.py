@@ -152,10 +152,10 @@ def test_slow_tool_is_stopped(fake_tools, stub_core, tmp_path):
         _try(stub_core, tmp_path, step_timeout=0.5)
 
 
-def test_spram_image_is_refused(fake_tools, stub_core, tmp_path):
+def test_spram_image_is_refused(fake_tools, tmp_path):
     board = get_board("icebreaker")
     with pytest.raises(ConfigError, match="host link"):
-        build(board, out_dir=tmp_path / "out", top=BoardTop(board, store_init=[1], core=stub_core))
+        build(board, out_dir=tmp_path / "out", top=BoardTop(board, store_init=[1]))
 
 
 def test_folder_that_cannot_be_made(stub_core, tmp_path):

@@ -14,7 +14,7 @@ from amaranth.back import rtlil
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from boards import core_flow
+from boards import core_flow, netlists
 from boards.core_devices import DEVICES, get_device
 from boards.core_flow import Design, Flow, design, placement
 from boards.core_harness import CORE, Port, core_ports, harness_il, stub_il
@@ -128,6 +128,24 @@ def test_the_core_is_mapped_alone_and_then_put_into_the_harness(monkeypatch) -> 
     pack, place = tools.commands
     assert pack[1:] == ["--up5k", "--package", "sg48", "--json", "core.json", "--pack-only"]
     assert place[-2:] == ["--seed", "7"] and "--pcf-allow-unconstrained" in place
+
+
+def test_netlists_are_finished_before_nextpnr_gets_them(monkeypatch, tmp_path: Path) -> None:
+    seen = []
+
+    def tidy(netlist: dict) -> None:
+        netlist["seen"] = len(seen)
+        seen.append(list(netlist["modules"]))
+
+    tools = FakeTools(monkeypatch)
+    monkeypatch.setattr(netlists, "tidy_carries", tidy)
+    assert json.loads(Flow(run=tools).synthesise(WHAT).text)["seen"] == 1
+    assert seen == [[CORE], ["top"]]
+    with pytest.raises(ToolError, match="yosys wrote no top.json"):
+        netlists.finish_netlist(tmp_path / "top.json")
+    (tmp_path / "top.json").write_text("{")
+    with pytest.raises(ToolError, match="damaged netlist"):
+        netlists.finish_netlist(tmp_path / "top.json")
 
 
 def test_a_tool_that_gives_up_gets_another_order(monkeypatch) -> None:
