@@ -248,7 +248,7 @@ def _drawn_events(
     return events.reshape(visits * tile.source.planes, -1, config.event_lanes, draws)
 
 
-def _drains(flags: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _drains(flags: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Which barriers end a tile's chunk."""
     flagged = flags[flags != Flag.NONE]
     return flagged != Flag.SHIFT

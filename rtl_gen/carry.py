@@ -93,4 +93,3 @@ def minus_choice(m: Module, platform: Any, name: str, a: Value, high: Value, low
     if on_ecp5(platform):
         return _chain(m, name, _MINUS_CHOICE, _CARRY_0, width, a, high, low, select)
     return (a - Mux(select, high, low))[:width].as_signed()
-

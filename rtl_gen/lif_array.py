@@ -32,9 +32,9 @@ class LIFArray(wiring.Component):
     neurons / units - 1, then the next step begins.  Spikes leave in the same order.
 
     Flow control: all streams respect ``ready`` and ``valid``.  ``x`` takes a transfer a clock as long as spikes are
-    taken, and pauses while parameters wait or are written, and a clock longer.  A step takes at least 4 clocks, and with more
-    than 4 transfers at least 8.  After a reset, ``x`` and ``params`` wait for the clocks of one step, in which every neuron gets
-    ``threshold`` and ``bias``.
+    taken, and pauses while parameters wait or are written, and a clock longer.  A step takes at least 4 clocks, and
+    with more than 4 transfers at least 8.  After a reset, ``x`` and ``params`` wait for the clocks of one step, in
+    which every neuron gets ``threshold`` and ``bias``.
 
     ``LATENCY``: clocks from a transfer of ``x`` to its spikes being valid, when nothing waits before them.
 

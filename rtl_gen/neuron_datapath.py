@@ -144,7 +144,11 @@ class NeuronDatapath(wiring.Component):
         if on_ecp5(platform):  # the adder chooses
             low, high = Signal(acc, name="low", reset_less=True), Signal(acc, name="high", reset_less=True)
             spiked = Signal(reset_less=True)
-            m.d.sync += [low.eq(self.bias), high.eq(self.bias_shortcut), spiked.eq(self.shortcut & self.mode.use_current)]
+            m.d.sync += [
+                low.eq(self.bias),
+                high.eq(self.bias_shortcut),
+                spiked.eq(self.shortcut & self.mode.use_current),
+            ]
             with m.If(~self.controls.takes_bias):
                 m.d.sync += [low.eq(0), high.eq(0)]
             m.d.sync += x.eq(add_choice(m, platform, "x_sum", summed, high, low, spiked, len(x)))
@@ -168,9 +172,7 @@ class NeuronDatapath(wiring.Component):
         m.d.comb += self.input.eq(with_stream)
         if cfg.attention is None:
             return with_stream
-        m.submodules.gate_multiplier = multiplier = GateMultiplier(
-            width=len(with_stream), gated_width=cfg.stream_width
-        )
+        m.submodules.gate_multiplier = multiplier = GateMultiplier(width=len(with_stream), gated_width=cfg.stream_width)
         m.d.comb += [
             multiplier.value.eq(with_stream),
             multiplier.gate.eq(self.gate),

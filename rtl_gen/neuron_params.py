@@ -81,7 +81,9 @@ class NeuronParams(wiring.Component):
                 for u in range(units)
             ]
             for u in range(units):
-                top = delayed(m, read[u][2 * acc :], clocks, f"threshold_top{u}") if split < cfg.membrane_width else Cat()
+                top = (
+                    delayed(m, read[u][2 * acc :], clocks, f"threshold_top{u}") if split < cfg.membrane_width else Cat()
+                )
                 m.d.comb += self.not_threshold[u].eq(Cat(low[u], top))
         else:
             read = self._add_memory(m, "parameters", Cat(constants, inverted), self.ahead, self.write_en)

@@ -16,7 +16,7 @@ from .layouts import event_layout, item_layout
 
 def _without_lowest(bits: Value) -> Value:
     """``bits`` without its lowest set bit."""
-    return Cat(bits[i] & bits[:i].any() if i else 0 for i in range(len(bits)))
+    return Value.cast(Cat(bits[i] & bits[:i].any() if i else 0 for i in range(len(bits))))
 
 
 def _several(bits: Value) -> Value:
@@ -28,7 +28,7 @@ def _lowest(bits: Value) -> Value:
     """Number of the lowest set bit."""
     width = (len(bits) - 1).bit_length()
     chosen = [bits[i] & ~bits[:i].any() for i in range(len(bits))]
-    return Cat(Cat(chosen[i] for i in range(len(bits)) if i >> bit & 1).any() for bit in range(width))
+    return Value.cast(Cat(Cat(chosen[i] for i in range(len(bits)) if i >> bit & 1).any() for bit in range(width)))
 
 
 class EventScanner(wiring.Component):

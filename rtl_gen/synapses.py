@@ -120,7 +120,7 @@ class SynapseStage(wiring.Component):
                 m.d.sync += accs[q][t].eq(Mux(drain, 0, following))
         return m
 
-    def _banks(self, m: Module) -> tuple[list[list[Value]], list[Value]]:
+    def _banks(self, m: Module) -> tuple[list[list[Any]], list[Any]]:
         """Of each event lane, the weights of its Q output lanes and the mask beside them."""
         cfg = self._config
         lanes, bits = cfg.bank_lanes, cfg.weight_bits
@@ -149,7 +149,7 @@ class SynapseStage(wiring.Component):
         m.d.sync += part.eq(Mux(gate, weight, 0))
         return part
 
-    def _chain(self, m: Module, weights: list[list[Value]], masks: list[Value], form: Form) -> list[list[Signal]]:
+    def _chain(self, m: Module, weights: list[list[Any]], masks: list[Any], form: Form) -> list[list[Signal]]:
         """Of each output lane and step, the sum of the K masked weights in its last register."""
         cfg = self._config
         parts = []
@@ -167,7 +167,7 @@ class SynapseStage(wiring.Component):
         return parts
 
     def _carry_chains(
-        self, m: Module, weights: list[list[Value]], masks: list[Value], accs: list[list[Signal]], keep: Signal
+        self, m: Module, weights: list[list[Any]], masks: list[Any], accs: list[list[Signal]], keep: Signal
     ) -> list[list[Value]]:
         """As :meth:`_chain`, plus the accumulators, or twice them without ``keep``: one carry chain for each.
 
@@ -203,7 +203,7 @@ class SynapseStage(wiring.Component):
                 chain.close()
         return totals
 
-    def _tree(self, m: Module, weights: list[list[Value]], masks: list[Value]) -> list[list[Value]]:
+    def _tree(self, m: Module, weights: list[list[Any]], masks: list[Any]) -> list[list[Value]]:
         """As :meth:`_chain`, in a binary tree."""
         cfg = self._config
         lanes, steps, bits = cfg.bank_lanes, cfg.time_lanes, cfg.weight_bits

@@ -23,7 +23,7 @@ class WriteBack(wiring.Component):
     Members
     -------
     descriptor: of the slab, from the clock of ``restart`` on.
-    restart: a slab starts; addresses begin at the descriptor's.  Its first word comes later than the next clock.
+    restart: a slab starts; addresses begin at the descriptor's.  Its first word comes three clocks later, or more.
     word_valid, word: the neuron stage's spikes (bit p*Tp + t); for IAND each is inverted.
     shortcut_pop, shortcut_word: the shortcut's planes, lowest first.
     write_en, write_addr, write_data: to the spike memory.
@@ -90,8 +90,9 @@ class WriteBack(wiring.Component):
         chunk = Signal(cfg.chunk_bits)
         chunk_last, begins = Signal(), Signal()
         address, tile_step = Signal(cfg.spike_addr_bits), Signal(cfg.spike_addr_bits, reset_less=True)
-        m.d.comb += [chunk_last.eq(chunk == d.chunks_last), self.write_addr.eq(address)]
+        m.d.comb += self.write_addr.eq(address)
         m.d.sync += [
+            chunk_last.eq(chunk == d.chunks_last),
             begins.eq(self.restart),
             tile_step.eq(Mux(self.restart, d.dst, Mux(chunk_last, d.dst_pixel_step, d.dst_chunk_step))),
         ]

@@ -17,7 +17,7 @@ class Cell(Elaboratable):
     def pin(self, name: str) -> Value:
         return Value.cast(self.ports.get(f"i_{name}", Const(1, 1)))
 
-    def lut(self, init: str, names: tuple[str, ...]) -> Value:
+    def lut(self, init: str, names: tuple[str, ...]) -> Any:
         value = self.ports[f"p_{init}"].value
         table = Const(value & ((1 << (1 << len(names))) - 1), 1 << len(names))
         return table.bit_select(Cat(self.pin(name) for name in names), 1)

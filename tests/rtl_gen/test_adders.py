@@ -33,7 +33,8 @@ class GatedAdder(Elaboratable):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.d.comb += self.out.eq(gated_sum(m, *self.pins, self.width, self.form, "add"))
+        a, b, gate = self.pins
+        m.d.comb += self.out.eq(gated_sum(m, a, b, gate, self.width, self.form, "add"))
         return m
 
 

@@ -79,6 +79,7 @@ def run(slabs: list[Slab], rng: random.Random, platform: Any = None) -> None:
             ctx.set(dut.restart, 1)
             await ctx.tick()
             ctx.set(dut.restart, 0)
+            await ctx.tick().repeat(2)
             shortcuts: deque[int] = deque()
             for pixel in range(slab.pixels):
                 for chunk in range(slab.chunks):
@@ -112,7 +113,8 @@ def run(slabs: list[Slab], rng: random.Random, platform: Any = None) -> None:
             if ctx.get(dut.shortcut_pop):
                 shortcuts.popleft()
             await ctx.tick()
-        for _ in range(rng.choice([0, 0, 1, 5])):
+        closest = CoreConfig.NEURON_LOOP  # clocks between words of the smallest core
+        for _ in range(max(0, closest - 1 - planes) + rng.choice([0, 0, 1, 5])):
             assert not ctx.get(dut.write_en) and not ctx.get(dut.shortcut_pop) and not ctx.get(dut.finished)
             await ctx.tick()
 
