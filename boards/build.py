@@ -26,6 +26,10 @@ NETLIST = "top.json"
 
 Progress = Callable[[str], None]
 
+#: Synthesis, by family. On ECP5 a function of five inputs takes two LUTs and a multiplexer between them, and one of six
+#: takes four: without such wide functions the 128-lane core is smaller by a tenth (docs/performance.md).
+SYNTHESIS: dict[str, str] = {"ice40": "synth_ice40 -device u -dsp", "ecp5": "synth_ecp5 -nowidelut"}
+
 #: Options that measured best, by family. On ECP5 the 256-lane core for the ULX3S takes 164 s and reaches 72 MHz with
 #: them, 198 s and 60 MHz with router2 alone, 286 s and 69 MHz without (seed 1, nextpnr 0.11.1; busy machine).
 NEXTPNR_OPTIONS: dict[str, tuple[str, ...]] = {"ice40": (), "ecp5": ("--placer", "static", "--router", "router2")}
@@ -104,7 +108,6 @@ def mark_collision_free(il: str) -> str:
 
 
 def _synthesis_script(board: Board) -> str:
-    synth = "synth_ice40 -device u -dsp" if board.family == "ice40" else "synth_ecp5"
     lines = [
         "read_rtlil top.il",
         "hierarchy -top top",
@@ -114,7 +117,7 @@ def _synthesis_script(board: Board) -> str:
         "memory_collect",
         "write_verilog -norename -noattr top.v",
         "design -pop",
-        f"{synth} -top top",
+        f"{SYNTHESIS[board.family]} -top top",
         f"write_json {NETLIST}",
     ]
     return "\n".join(lines) + "\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 from refmodel.errors import ConfigError
 
-from .build import NEXTPNR_OPTIONS
+from .build import NEXTPNR_OPTIONS, SYNTHESIS
 from .registry import get_board
 from .sizes import Family
 
@@ -64,7 +64,7 @@ def _ecp5(variant: str, *, luts: int, brams: int, target_hz: int) -> Device:
         title=f"ECP5 LFE5U-{variant}, speed 6",
         family="ecp5",
         place=(f"--{variant[:-1]}k", "--package", "CABGA381", "--speed", "6"),
-        synth="synth_ecp5",
+        synth=SYNTHESIS["ecp5"],
         target_hz=target_hz,
         luts=luts,
         brams=brams,
@@ -80,7 +80,7 @@ _DEVICES = (
         title="iCE40 UP5K",
         family="ice40",
         place=("--up5k", "--package", "sg48"),
-        synth="synth_ice40 -device u -dsp",
+        synth=SYNTHESIS["ice40"],
         target_hz=48_000_000,
         luts=5280,
         brams=30,

@@ -18,7 +18,7 @@ from amaranth.back import rtlil
 
 from refmodel.errors import ToolError
 
-from .build import mark_collision_free, write_text
+from .build import SYNTHESIS, mark_collision_free, write_text
 from .registry import get_board
 from .report import component_cells
 from .tools import Kind, find_tools
@@ -31,7 +31,6 @@ FORMAT = 1
 #: Boards whose platforms choose the vendor's forms of a component.
 _PLATFORMS: dict[Family, str] = {"ice40": "icebreaker", "ecp5": "ulx3s_85f"}
 _TOOLS: dict[Family, tuple[str, str]] = {"ice40": ("yosys", "nextpnr-ice40"), "ecp5": ("yosys", "nextpnr-ecp5")}
-_SYNTH: dict[Family, str] = {"ice40": "synth_ice40 -device u -dsp", "ecp5": "synth_ecp5"}
 _PACK: dict[Family, tuple[str, ...]] = {
     "ice40": ("--up5k", "--package", "sg48"),
     "ecp5": ("--85k", "--package", "CABGA381", "--speed", "6"),
@@ -86,7 +85,7 @@ class Subject:
     @property
     def source(self) -> str:
         """Digest of the gateware and of what is done with it; tools do not enter."""
-        parts = (str(FORMAT), self.family, *RECIPES, _SYNTH[self.family], *_PACK[self.family], self.il)
+        parts = (str(FORMAT), self.family, *RECIPES, SYNTHESIS[self.family], *_PACK[self.family], self.il)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
@@ -188,7 +187,7 @@ def synthesise(what: Subject, kind: Kind = "yowasp", *, timeout: float = 300.0, 
         (folder / "top.il").write_text(what.il)
         problem: ToolError | None = None
         for recipe in RECIPES:
-            steps = ["read_rtlil top.il", "hierarchy -top top", recipe, f"{_SYNTH[what.family]} -top top"]
+            steps = ["read_rtlil top.il", "hierarchy -top top", recipe, f"{SYNTHESIS[what.family]} -top top"]
             script = "\n".join([*(step for step in steps if step), "write_json top.json"])
             (folder / "synth.ys").write_text(script + "\n")
             try:

@@ -28,8 +28,8 @@ KEY = "balanced"
 _WINDOWS, _MOST_WINDOWS, _MOST_COUNTS = 1500, 12000, 1_500_000
 #: Values of tensors in memory at a time.
 _MOST_VALUES = 30_000_000
-#: Partners tried for a channel, and rounds over all channels.
-_PARTNERS, _ROUNDS = 64, 12
+#: Partners tried for all channels together, and rounds over all channels.
+_PARTNERS, _ROUNDS = 8192, 12
 
 
 @dataclass(frozen=True)
@@ -229,21 +229,22 @@ def _improved(events: Floats, weights: Floats, lanes: IntArray, rng: np.random.G
     """Channels of different lanes change places while that lowers the cost."""
     lanes = lanes.copy()
     cost = _slowest(events, weights, lanes)
+    partners = max(8, _PARTNERS // len(lanes))
     for _ in range(_ROUNDS):
         start = cost
         for one in rng.permutation(len(lanes)):
             others = np.flatnonzero(lanes != lanes[one])
             if len(others) == 0:
                 return lanes, cost
-            if len(others) > _PARTNERS:
-                others = rng.choice(others, _PARTNERS, replace=False)
+            if len(others) > partners:
+                others = rng.choice(others, partners, replace=False)
             costs = _swapped(events, weights, lanes, int(one), others)
             best = int(np.argmin(costs))
             if costs[best] < cost * (1 - 1e-6):
                 other = others[best]
                 lanes[one], lanes[other] = lanes[other], lanes[one]
                 cost = float(costs[best])
-        if cost >= start * 0.9995:
+        if cost >= start * 0.999:
             break
     return lanes, _slowest(events, weights, lanes)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from boards import area_model
-from boards.area_fit import clock_points, fit, fit_family, fit_non_negative, main, points
+from boards.area_fit import clock_points, fit, fit_family, fit_non_negative, main, markdown, points
 from boards.area_model import MODEL, adder_bits, area, blocks, features, fmax, memory_blocks, weigh
 from boards.registry import BOARDS, get_board
 from boards.sizes import FAMILIES, Family, Size
@@ -24,6 +24,11 @@ def test_the_model_knows_its_points(family: Family) -> None:
         found = area(family, CoreConfig(**point["config"]))
         assert found.cells == pytest.approx(point["cells"], rel=fitted["error_most"] + 0.001)
         assert found.cells_most >= point["cells"] and found.brams_most >= point["brams"]
+
+
+def test_the_page_has_the_models_errors() -> None:
+    page = MODEL.parents[1] / "docs" / "mapping.md"
+    assert markdown(json.loads(MODEL.read_text())) in page.read_text()
 
 
 def test_the_boards_own_cores_fit_their_boards() -> None:
