@@ -9,7 +9,7 @@ from typing import Any
 
 from refmodel.errors import BoardError
 
-from .build import write_text
+from .files import write_text
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 #: A page and, beside it, the same figures for programs.

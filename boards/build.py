@@ -14,6 +14,8 @@ from typing import Any
 from refmodel.config import CoreConfig
 from refmodel.errors import BoardError, SkipspikeError, ToolError
 
+from .files import write_text
+from .netlists import finish_netlist
 from .registry import Board
 from .tools import FLOW_TOOLS, Kind, Tool, find_tools
 from .top import BoardTop
@@ -60,13 +62,6 @@ class BuildResult:
     seed: int
     sha256: str
     tools: dict[str, str]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file under a temporary name and renames it."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def _silent(message: str) -> None:
@@ -353,6 +348,7 @@ def _flow(
     hint = " (the first start of a YoWASP tool compiles it: about a minute)" if kind == "yowasp" else ""
     progress(f"synthesise: {Path(yosys.executable).name} {yosys.version}{hint}")
     _run("synth", [yosys.executable, "-s", "synth.ys"], folder, step_timeout)
+    finish_netlist(folder / NETLIST)
     cells = netlist_cells(folder)
 
     progress(f"place and route: {Path(nextpnr.executable).name} {nextpnr.version}, seed {seed}")

@@ -24,7 +24,7 @@ from .sizes import RECIPES, Runner, Size, ToolRunner, ToolTimeout, count
 from .tools import Kind, find_tools
 
 #: Changes when results are no longer comparable with older ones.
-FORMAT = 2
+FORMAT = 3
 #: Seconds a tool may take.
 TIMEOUT = 3600.0
 

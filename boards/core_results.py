@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .build import write_text
+from .files import write_text
 from .core_flow import Netlist, Placement
 from .core_shapes import Shape
 from .sizes import Size, cache_folder

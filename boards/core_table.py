@@ -9,7 +9,7 @@ from typing import Any
 from refmodel.errors import BoardError
 
 from .bench_table import json_text, table_lines
-from .build import write_text
+from .files import write_text
 from .core_anchors import ANCHORS
 
 #: A page of sections, and the figures of one section for programs.

@@ -8,17 +8,22 @@ from typing import Any
 
 from refmodel.errors import ToolError
 
-from .build import write_text
+from .bram_registers import absorb_registers
 from .carries import tidy_carries
+from .files import write_text
 
 
 def finish_netlist(path: Path) -> dict[str, Any]:
-    """Makes Yosys' JSON netlist what nextpnr is to get (:mod:`boards.carries`), in its file, and returns it.
+    """Makes Yosys' JSON netlist what nextpnr is to get, in its file, and returns it.
+
+    Registers behind block RAMs go into them (:mod:`boards.bram_registers`), and carry chains lose the cells around them
+    (:mod:`boards.carries`); both on ECP5 only, where there are such cells.
 
     Raises ToolError where there is no netlist.
     """
     try:
         netlist = json.loads(path.read_text())
+        absorb_registers(netlist)
         tidy_carries(netlist)
     except OSError:
         raise ToolError(f"yosys wrote no {path.name}") from None

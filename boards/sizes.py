@@ -18,7 +18,9 @@ from amaranth.back import rtlil
 
 from refmodel.errors import ToolError
 
-from .build import SYNTHESIS, mark_collision_free, write_text
+from .build import SYNTHESIS, mark_collision_free
+from .files import write_text
+from .netlists import finish_netlist
 from .registry import get_board
 from .report import component_cells
 from .tools import Kind, find_tools
@@ -85,7 +87,8 @@ class Subject:
     @property
     def source(self) -> str:
         """Digest of the gateware and of what is done with it; tools do not enter."""
-        parts = (str(FORMAT), self.family, *RECIPES, SYNTHESIS[self.family], *_PACK[self.family], self.il)
+        finish = ("registers, carries",) if self.family == "ecp5" else ()  # netlists.finish_netlist
+        parts = (str(FORMAT), *finish, self.family, *RECIPES, SYNTHESIS[self.family], *_PACK[self.family], self.il)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
@@ -200,7 +203,7 @@ def synthesise(what: Subject, kind: Kind = "yowasp", *, timeout: float = 300.0, 
         else:
             assert problem is not None
             raise problem
-        netlist = json.loads((folder / "top.json").read_text())
+        netlist = finish_netlist(folder / "top.json")
         log = run(
             [nextpnr.executable, *_PACK[what.family], "--json", "top.json", "--pack-only"],
             folder,

@@ -103,7 +103,8 @@ class SynapseStage(wiring.Component):
         m.d.comb += self.drain.eq(drain)
 
         lanes, steps = range(cfg.bank_lanes), range(cfg.time_lanes)
-        accs = [[Signal(signed(cfg.acc_width), name=f"acc_{q}_{t}", reset_less=True) for t in steps] for q in lanes]
+        cleared = rest > 1  # by that `drain`; with a single register of it the reset does it
+        accs = [[Signal(signed(cfg.acc_width), name=f"acc_{q}_{t}", reset_less=cleared) for t in steps] for q in lanes]
         in_chains = cfg.adder == "chain" and form == "ecp5"
         if in_chains:
             keep = Signal(init=1)  # the last op was no SHIFT

@@ -23,7 +23,8 @@ module harness;
   reg clk = 0;
   always #5 clk = ~clk;
   // Set by cocotb while the harness is idle.
-  reg rst = 1;
+  reg rst = 0;
+  initial #1 rst = 1;  // an edge: Icarus evaluates no logic whose inputs have not changed since the start
   reg load_go = 0;
   reg run_go = 0;
   reg [31:0] stimulus_words = 0;

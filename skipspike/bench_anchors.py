@@ -27,7 +27,7 @@ def anchors(
     cached: the table of the source tree, and nothing is computed.  docs: also write that folder's page and table.
     Raises SkipspikeError.
     """
-    from boards.build import write_text
+    from boards.files import write_text
     from boards.core_table import with_section
     from refmodel.errors import BoardError, ConfigError
 
