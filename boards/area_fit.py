@@ -23,8 +23,8 @@ from refmodel.errors import SkipspikeError, ToolError
 
 from .area_model import FORMAT, MODEL, adder_bits, block_features, features, memory_blocks, weigh
 from .bench_table import table_lines
-from .files import write_text
 from .core_table import with_section
+from .files import write_text
 from .registry import get_board
 from .sizes import FAMILIES, Cache, Family, Size, cache_folder, subject, synthesise, tool_versions
 

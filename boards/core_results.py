@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .files import write_text
 from .core_flow import Netlist, Placement
 from .core_shapes import Shape
+from .files import write_text
 from .sizes import Size, cache_folder
 
 #: Packages and files whose code decides what a core is and how it is measured.

@@ -9,8 +9,8 @@ from typing import Any
 from refmodel.errors import BoardError
 
 from .bench_table import json_text, table_lines
-from .files import write_text
 from .core_anchors import ANCHORS
+from .files import write_text
 
 #: A page of sections, and the figures of one section for programs.
 PAGE, DATA = "benchmarks.md", "cores.json"

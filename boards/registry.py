@@ -99,6 +99,7 @@ def _ulx3s_board(
             time_lanes=4,
             neuron_units=4,
             bank_lanes=4,  # 4 weights of 8 bits fill a 36-bit EBR
+            adder="chain",
             bank_depth=256,
             spike_depth=spike_depth,
             store_depth=store_depth,
@@ -131,7 +132,8 @@ _BOARDS = (
             output_lanes=8,
             time_lanes=4,
             neuron_units=1,
-            bank_lanes=2,
+            bank_lanes=8,
+            adder="chain",
             acc_width=16,
             membrane_width=22,
             leak_terms=1,

@@ -33,7 +33,7 @@ class CoreConfig:
     store_depth: words of the resting store that holds the program image.
     fifo_depth: occupancy items that a lane may have waiting.
     scan_words: S, words of the spike memory whose occupancy is read in one clock (power of two).
-    adder: how a stage adds its K weights: in a "tree" of pairs, or in a "chain" of one lane a clock (fewer LUTs on ECP5).
+    adder: how a stage adds its K weights: in a "tree" of pairs, or in a "chain" of one lane a clock (fewer LUTs).
     max_planes: most bit-planes a tensor may have.
     result_depth: largest number of readout channels.
     dim_bits: bits of a tensor's width and height.

@@ -146,7 +146,7 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
         # The window's words; see rtl_gen/walker.py. Positions along an image row count words.
         ("src", addr),  # word 0 of pixel (0, 0), top plane, chunk 0
         ("line_words", addr),  # words of an image row
-        ("kernel_last", addr),  # words of a window row minus 1; where taps share weights: from the first tap to the last
+        ("kernel_last", addr),  # words of a window row minus 1; with shared taps: from the first tap to the last
         ("origin_x", addr + 1),  # minus the padding, two's complement
         ("line_last", addr),  # the last word of an image row; where taps share weights: of its last pixel the first
         ("stride_x", addr),

@@ -18,7 +18,6 @@ from refmodel.layout import (
     load_kind_bits,
 )
 
-from .counter import Counter
 from .layouts import descriptor_layout, header_layout
 from .store import store_latency
 
@@ -98,10 +97,6 @@ class LayerSequencer(wiring.Component):
         attention_words = Signal(attention_bits + 1, reset_less=True)  # words that follow the parameters
         index = Signal(max(cfg.weight_addr_bits, len(self.param_index), attention_bits))
         pointer = Signal(cfg.store_addr_bits)
-        # Multiplier blocks are free as counters where neurons and gates multiply nothing.
-        spare_blocks = not cfg.leak_bits and cfg.attention is None
-        m.submodules.pointer = pointer_counter = Counter(width=cfg.store_addr_bits, block=spare_blocks)
-        m.submodules.clocks = clock_counter = Counter(width=len(self.clocks), block=spare_blocks)
         running_half = Signal()
 
         begin, counts, last = Signal(), Signal(), Signal()
@@ -159,14 +154,14 @@ class LayerSequencer(wiring.Component):
             self.load_addr.eq(pointer - latency),
             self.classes_last.eq(header.classes_last),
         ]
-        m.d.comb += [
-            pointer_counter.en.eq(self.store_en),
-            pointer_counter.clear.eq(~self.busy),
-            pointer.eq(pointer_counter.value),
-            clock_counter.en.eq(self.busy),
-            clock_counter.clear.eq(begin),
-            self.clocks.eq(clock_counter.value),
-        ]
+        with m.If(self.store_en):
+            m.d.sync += pointer.eq(pointer + 1)
+        with m.If(~self.busy):
+            m.d.sync += pointer.eq(0)
+        with m.If(self.busy):
+            m.d.sync += self.clocks.eq(self.clocks + 1)
+        with m.If(begin):
+            m.d.sync += self.clocks.eq(0)
 
         with m.If(at_header):
             m.d.sync += weights_last.eq(header.weights_last)

@@ -27,8 +27,8 @@ def anchors(
     cached: the table of the source tree, and nothing is computed.  docs: also write that folder's page and table.
     Raises SkipspikeError.
     """
-    from boards.files import write_text
     from boards.core_table import with_section
+    from boards.files import write_text
     from refmodel.errors import BoardError, ConfigError
 
     from . import anchors as model
