@@ -29,8 +29,9 @@ NETLIST = "top.json"
 Progress = Callable[[str], None]
 
 #: Synthesis, by family. On iCE40 the eight cells of a tile share one clock enable: enables of a few flip-flops only
-#: would leave tiles that nothing else can use, and a core that nearly fills the UP5K no legal placement. On ECP5 a function of five inputs takes two LUTs and a multiplexer between them, and one of six
-#: takes four: without such wide functions the 128-lane core is smaller by a tenth (docs/performance.md).
+#: would leave tiles that nothing else can use, and a core that nearly fills the UP5K no legal placement. On ECP5 a
+#: function of five inputs takes two LUTs and a multiplexer between them, and one of six takes four: without such wide
+#: functions the 128-lane core is smaller by a tenth (docs/performance.md).
 SYNTHESIS: dict[str, str] = {"ice40": "synth_ice40 -device u -dsp -dffe_min_ce_use 6", "ecp5": "synth_ecp5 -nowidelut"}
 
 #: Options that measured best, by family. On ECP5 the 256-lane core for the ULX3S takes 164 s and reaches 72 MHz with
