@@ -89,7 +89,7 @@ def points(family: Family) -> list[CoreConfig]:
     base = replace(get_board(_BASES[family]).core, **_SMALL)
     if family == "ice40":
         base = replace(base, store="bram")
-    return [replace(base, **shape) for shape in _SHAPES[family]]
+    return list(dict.fromkeys(replace(base, **shape) for shape in _SHAPES[family]))
 
 
 def fit_non_negative(matrix: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:

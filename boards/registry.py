@@ -143,16 +143,16 @@ _BOARDS = (
             store_depth=16384,
             store="spram",
         ),
-        core_brams=26,
+        core_brams=27,
         # openFPGALoader does not list the board by name: it wires the FT2232H as ice40_generic does.
         programmer=("openfpgaloader", "-b", "ice40_generic"),
         platform=_icebreaker,
     ),
     # The 12F is the 25F's die: the tools let it use all of it.
-    _ulx3s_board("12F", luts=24288, brams=56, core_brams=52, dsps=28, spike_depth=1024, store_depth=4096),
-    _ulx3s_board("25F", luts=24288, brams=56, core_brams=52, dsps=28, spike_depth=1024, store_depth=4096),
-    _ulx3s_board("45F", luts=43848, brams=108, core_brams=86, dsps=72, spike_depth=2048, store_depth=8192),
-    _ulx3s_board("85F", luts=83640, brams=208, core_brams=86, dsps=156, spike_depth=2048, store_depth=8192),
+    _ulx3s_board("12F", luts=24288, brams=56, core_brams=51, dsps=28, spike_depth=1024, store_depth=2048),
+    _ulx3s_board("25F", luts=24288, brams=56, core_brams=51, dsps=28, spike_depth=1024, store_depth=2048),
+    _ulx3s_board("45F", luts=43848, brams=108, core_brams=99, dsps=72, spike_depth=2048, store_depth=8192),
+    _ulx3s_board("85F", luts=83640, brams=208, core_brams=99, dsps=156, spike_depth=2048, store_depth=8192),
 )
 
 #: Every known board by name.

@@ -134,10 +134,10 @@ def test_failed_build_leaves_no_old_bitstream(fake_tools, stub_core, tmp_path):
     ("tool", "script", "expected"),
     [
         ("icepack", "exit 0", "wrote no bitstream"),
-        ("yosys", "exit 0", "top.json is missing"),
+        ("yosys", "exit 0", "yosys wrote no top.json"),
         ("nextpnr-ice40", "exit 0", "report.json is missing"),
         ("nextpnr-ice40", """echo '{"fmax": {}, "utilization": {}}' > report.json""", "no clock constrained to 24 MHz"),
-        ("yosys", "echo '{}' > top.json", "not a netlist"),
+        ("yosys", "echo '{}' > top.json", "yosys wrote a damaged netlist"),
     ],
 )
 def test_tool_that_makes_nothing(fake_tools, stub_core, tmp_path, tool, script, expected):

@@ -267,7 +267,7 @@ def test_the_page_has_tables_and_says_what_is_missing(results: Results, tmp_path
 
 def test_damaged_tables_are_said_to_be_so(tmp_path: Path) -> None:
     path = tmp_path / "cores.json"
-    for text, message in (("{", "cannot be read"), ('{"format": 0}', "no table of cores of format 2")):
+    for text, message in (("{", "cannot be read"), ('{"format": 0}', "no table of cores of format 3")):
         path.write_text(text)
         with pytest.raises(BoardError, match=message):
             read_table(path)
