@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -161,7 +162,7 @@ def fit_family(family: Family, measured: Sequence[tuple[CoreConfig, Size]]) -> d
         "error_rms": round(float(np.sqrt(np.mean(np.square(inside)))), 4),
         "error_most": round(max(abs(e) for e in inside), 4),
         "left_out_rms": round(root, 4),
-        "margin": round(max(0.03, *(-e for e in inside)), 4),
+        "margin": math.ceil(1e4 * max(0.03, *(1 / (1 + e) - 1 for e in inside))) / 1e4,
         "block_margin": max(0, round(max(short))),
         "points": [
             {

@@ -184,5 +184,5 @@ def test_prune(tmp_path: Path) -> None:
 def test_streams_that_leave_no_block_ram_do_not_fit() -> None:
     """The core with the network's streams would be larger than the board."""
     found = api.estimate("digits-ms-8", board="icebreaker", samples=1)
-    assert not found["fits"] and "take 16 block RAMs; icebreaker has 4 left" in found["reason"]
+    assert not found["fits"] and "take 16 block RAMs; icebreaker has 3 left" in found["reason"]
     assert api.estimate("digits-ms-8", board="ulx3s_85f", samples=1)["fits"]

@@ -49,17 +49,17 @@ def test_a_network_of_the_zoo_runs_as_estimated() -> None:
 
 
 def test_an_analytic_estimate_comes_close() -> None:
-    exact = run_json("estimate", SMALL, "--board", "ulx3s_12f")
-    expected = run_json("estimate", SMALL, "--board", "ulx3s_12f", "--analytic")
+    exact = run_json("estimate", SMALL, "--board", "ulx3s_85f")
+    expected = run_json("estimate", SMALL, "--board", "ulx3s_85f", "--analytic")
     assert expected["exact"] is False and expected["samples"] == 0 and expected["clocks"] == []
     assert expected["clocks_per_inference"] == pytest.approx(exact["clocks_per_inference"], rel=0.1)
     assert [layer["name"] for layer in expected["layers"]] == [layer["name"] for layer in exact["layers"]]
     assert expected["frames_per_second"] == pytest.approx(
-        BOARDS["ulx3s_12f"].clock_hz / expected["clocks_per_inference"]
+        BOARDS["ulx3s_85f"].clock_hz / expected["clocks_per_inference"]
     )
     for key in ("store_words", "spike_words", "bank_words", "core", "board"):
         assert expected["memory"][key] == exact["memory"][key], key
-    text = CliRunner().invoke(app, ["estimate", SMALL, "--board", "ulx3s_12f", "--analytic"]).stdout
+    text = CliRunner().invoke(app, ["estimate", SMALL, "--board", "ulx3s_85f", "--analytic"]).stdout
     assert "not exact" in text and "density" in text
 
 
