@@ -1,3 +1,5 @@
+# Amaranth declares its values to no type checker.
+# pyright: reportReturnType=false
 """Carry chains of a neuron unit: one LUT a bit with a choice of what is added, where the family has that."""
 
 from __future__ import annotations

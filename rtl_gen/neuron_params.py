@@ -1,3 +1,5 @@
+# Amaranth declares its values to no type checker.
+# pyright: reportIndexIssue=false
 """Neuron parameters: threshold and constants of the units' channels, in two halves."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Amaranth declares its values to no type checker.
+# pyright: reportAssignmentType=false
 """Layer sequencer: runs the program, streaming each slab while the one before it computes."""
 
 from __future__ import annotations

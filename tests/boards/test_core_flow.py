@@ -120,8 +120,8 @@ def test_the_core_is_mapped_alone_and_then_put_into_the_harness(monkeypatch) -> 
     netlist = flow.synthesise(WHAT)
     assert netlist.size.cells == 637 and netlist.size.lut == 1 and "SB_LUT4" in netlist.text
     core, whole = tools.scripts
-    assert "synth_ice40 -device u -dsp -dffe_min_ce_use 6 -top core" in core and core[-1] == "write_rtlil -selected mapped.il"
-    mapped, harness = whole.index("read_rtlil mapped.il"), whole.index("synth_ice40 -device u -dsp -dffe_min_ce_use 6 -top top")
+    assert f"{WHAT.device.synth} -top core" in core and core[-1] == "write_rtlil -selected mapped.il"
+    mapped, harness = whole.index("read_rtlil mapped.il"), whole.index(f"{WHAT.device.synth} -top top")
     assert harness < mapped < whole.index("flatten") and "opt" not in " ".join(whole[harness + 1 :])
     placed = flow.place(WHAT, netlist.text, 7)
     assert (placed.seed, placed.fmax_hz) == (7, 51_500_000)
