@@ -20,7 +20,7 @@ from .build import mark_collision_free
 from .core_devices import Device
 from .core_harness import CORE, core_ports, harness_il, stub_il
 from .netlists import finish_netlist
-from .sizes import RECIPES, Runner, Size, ToolRunner, ToolTimeout, count
+from .sizes import RECIPES, Runner, Size, ToolRunner, count, try_recipes
 from .tools import Kind, find_tools
 
 #: Changes when results are no longer comparable with older ones.
@@ -134,21 +134,13 @@ class Flow:
     def _synthesise(self, what: Design, folder: Path) -> Size:
         """Writes ``mapped.il``, the mapped core, into the folder."""
         (folder / "core.il").write_text(what.core)
-        problem: ToolError | None = None
-        for recipe in RECIPES:
+
+        def attempt(recipe: str) -> None:
             steps = ["read_rtlil core.il", f"hierarchy -top {CORE}", recipe, f"{what.device.synth} -top {CORE}"]
             steps += ["write_json core.json", f"setattr -mod -unset top {CORE}", f"select {CORE}"]
-            steps += ["write_rtlil -selected mapped.il"]
-            try:
-                self._yosys([step for step in steps if step], folder)
-                break
-            except ToolTimeout:
-                raise
-            except ToolError as error:
-                problem = problem or error
-        else:
-            assert problem is not None
-            raise problem
+            self._yosys([*(step for step in steps if step), "write_rtlil -selected mapped.il"], folder)
+
+        try_recipes(attempt)
         netlist = finish_netlist(folder / "core.json")
         (nextpnr,) = find_tools(what.device.tools[1:], self._kind).values()
         log = self._run(

@@ -181,6 +181,24 @@ class ToolRunner:
             process.kill()
 
 
+def try_recipes(attempt: Callable[[str], None]) -> None:
+    """Calls ``attempt`` with one of ``RECIPES`` after the other until one works.
+
+    Raises ToolTimeout at once, else the first recipe's ToolError if none does.
+    """
+    problem: ToolError | None = None
+    for recipe in RECIPES:
+        try:
+            attempt(recipe)
+            return
+        except ToolTimeout:
+            raise
+        except ToolError as error:
+            problem = problem or error
+    assert problem is not None
+    raise problem
+
+
 def synthesise(what: Subject, kind: Kind = "yowasp", *, timeout: float = 300.0, run: Runner | None = None) -> Size:
     """Synthesis and packing, each at most ``timeout`` s.  Raises ToolError."""
     run = run or ToolRunner()
@@ -188,21 +206,14 @@ def synthesise(what: Subject, kind: Kind = "yowasp", *, timeout: float = 300.0, 
     with tempfile.TemporaryDirectory(prefix="skipspike-") as name:
         folder = Path(name)
         (folder / "top.il").write_text(what.il)
-        problem: ToolError | None = None
-        for recipe in RECIPES:
+
+        def attempt(recipe: str) -> None:
             steps = ["read_rtlil top.il", "hierarchy -top top", recipe, f"{SYNTHESIS[what.family]} -top top"]
             script = "\n".join([*(step for step in steps if step), "write_json top.json"])
             (folder / "synth.ys").write_text(script + "\n")
-            try:
-                run([yosys.executable, "-q", "-s", "synth.ys"], folder, timeout)
-                break
-            except ToolTimeout:
-                raise
-            except ToolError as error:
-                problem = problem or error
-        else:
-            assert problem is not None
-            raise problem
+            run([yosys.executable, "-q", "-s", "synth.ys"], folder, timeout)
+
+        try_recipes(attempt)
         netlist = finish_netlist(folder / "top.json")
         log = run(
             [nextpnr.executable, *_PACK[what.family], "--json", "top.json", "--pack-only"],
