@@ -31,7 +31,8 @@ _ICE40: dict[str, Any] = {
     "output_lanes": 8,
     "time_lanes": 4,
     "neuron_units": 1,
-    "bank_lanes": 2,  # 2 weights of 8 bits fill a block RAM's port
+    "bank_lanes": 8,  # one systolic stage
+    "adder": "chain",
     "acc_width": 14,
     "membrane_width": 18,
     "leak_terms": 1,
@@ -48,14 +49,14 @@ _ECP5: dict[str, Any] = {
     "event_lanes": 4,
     "time_lanes": 4,
     "bank_lanes": 4,  # 4 weights of 8 bits fill a block RAM's port
-    "acc_width": 16,
+    "adder": "chain",
+    "acc_width": 14,
     "membrane_width": 20,
     "leak_terms": 1,
     "dim_bits": 8,
     "bank_depth": 256,
-    "fifo_depth": 4,
 }
-_NARROW = {"weight_bits": 4, "bank_lanes": 4, "acc_width": 12, "membrane_width": 16}
+_NARROW = {"weight_bits": 4, "acc_width": 12, "membrane_width": 18, "neuron_units": 2}
 
 _SHAPES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("up5k-128", "up5k", _UP5K),
@@ -64,7 +65,7 @@ _SHAPES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
         "ecp5-25f-128",
         "ecp5-25f",
-        _ECP5 | {"output_lanes": 8, "neuron_units": 2, "spike_depth": 2048, "store_depth": 4096},
+        _ECP5 | {"output_lanes": 8, "neuron_units": 1, "spike_depth": 2048, "store_depth": 2048},
     ),
     (
         "ecp5-25f-512",
