@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .config import CoreConfig
-from .cycles import Events, Times, op_timing
+from .cycles import Events, Times, op_items, op_timing
 from .jit import compiled
-from .occupancy import events_type
-from .program import Op
+from .occupancy import events_type, word_events
+from .program import Op, Program
 from .quantized import QuantizedLayer, TensorInfo
 from .scan_items import ScanItems, scan_items
 
@@ -56,10 +57,35 @@ def lane_use(config: CoreConfig, op: Op, items: ScanItems, events: Events) -> La
     """Lane use of one slab; ``items`` as :func:`refmodel.cycles.op_items` and ``events`` as
     :func:`refmodel.occupancy.word_events` give them."""
     timing = op_timing(config, op, items, events)
+    return LaneUse(config.event_lanes, timing.end, _bound(items, events), timing.events)
+
+
+def barrier_clocks(program: Program, tensors: Mapping[str, NDArray[np.integer]]) -> Times:
+    """Clocks that the barriers of each layer need at least on given spikes, ``[layer, N]``.
+
+    The sum over all tiles, chunks and bit-planes of all slabs of the events of the slowest lane: what a core of this
+    K, P and Tp would take if fetch, neurons, loads and the pipeline took no time.  ``tensors`` as of
+    :func:`refmodel.cycles.run_timing`.
+    """
+    config = program.config
+    result = np.zeros((len(program.ops), next(iter(tensors.values())).shape[0]), np.int64)
+    for op in program.ops:
+        if not op.scans:
+            continue
+        events = word_events(tensors[op.layer.source], config, program.chunks, op.source.planes)
+        if op.pool:
+            result[op.index] = sum(_bound(op_items(program, op, group), events) for group in range(op.groups))
+        else:
+            result[op.index] = op.groups * _bound(op_items(program, op), events)
+    return result
+
+
+def _bound(items: ScanItems, events: Events) -> Times:
+    """Events of the slowest lanes, ``[N]``."""
     bound = np.zeros(events.shape[-1], np.int64)
-    sums = np.zeros((config.event_lanes + 1, len(bound)), np.int64)
+    sums = np.zeros((events.shape[2] + 1, len(bound)), np.int64)
     _slowest(items.row, items.first, items.count, items.flag, events, sums, bound)
-    return LaneUse(config.event_lanes, timing.end, bound, timing.events)
+    return bound
 
 
 def layer_benchmark(

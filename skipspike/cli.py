@@ -30,7 +30,9 @@ from .command import (
 
 @verb
 def demo(
+    network: Net = "digits-sew-add-8",
     board: BoardName = "icebreaker",
+    core: CoreChoice = "auto",
     out: BuildOut = Path("demo"),
     samples: Annotated[int, typer.Option(metavar="N", min=1, help="Test images to simulate.")] = 4,
     as_json: Json = False,
@@ -43,7 +45,12 @@ def demo(
             console.note(_late(result))
         return _difference(result)
 
-    finish(lambda p: api.demo(board=board, out=out, samples=samples, progress=p), views.demo, as_json, fine)
+    finish(
+        lambda p: api.demo(board=board, out=out, network=network, core=core, samples=samples, progress=p),
+        views.demo,
+        as_json,
+        fine,
+    )
 
 
 @verb
@@ -159,9 +166,7 @@ def prune(
 
 @verb
 def generate(
-    network: Annotated[
-        str | None, typer.Argument(metavar="[NET]", help=NET_HELP)
-    ] = None,
+    network: Annotated[str | None, typer.Argument(metavar="[NET]", help=NET_HELP)] = None,
     board: Annotated[
         str | None, typer.Option("--board", metavar="BOARD", help="The board whose core runs NET.")
     ] = None,

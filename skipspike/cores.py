@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from boards import area_model
 from boards.area_model import BLOCK_MODES, blocks
+from boards.files import write_text
 from boards.registry import Board
 from refmodel.config import CoreConfig
 from refmodel.errors import CompileError, ConfigError, SkipspikeError
@@ -112,6 +113,13 @@ def read_core(path: str | Path) -> tuple[CoreConfig, int | None]:
         return CoreConfig(**content), int(clock) if clock else None
     except TypeError as error:
         raise SkipspikeError(f"core {str(path)!r} cannot be read: {error}") from None
+
+
+def write_core(path: str | Path, config: CoreConfig, clock_hz: int) -> Path:
+    """A file that :func:`read_core` takes; returns its path."""
+    path = Path(path)
+    write_text(path, json.dumps({"core": asdict(config), "clock_hz": clock_hz}, indent=1) + "\n")
+    return path
 
 
 def _lacks(net: QuantizedNetwork, config: CoreConfig) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .boardwork import build
+from .cores import AUTO, write_core
 from .hardware import compiled
 from .models import evaluate
 from .progress import Progress, silent, within
@@ -19,12 +20,14 @@ def demo(
     *,
     board: str = "icebreaker",
     out: str | Path = "demo",
-    network: str = NETWORK,
+    network: str | Path = NETWORK,
+    core: str | Path = AUTO,
     samples: int = 4,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Evaluate, compile, simulate and build the bundled network for ``board`` in folder ``out``.
+    """Evaluate, compile, simulate and build a bundled network for ``board`` in folder ``out``.
 
+    ``core``: as :func:`skipspike.cores.mapped` takes it; the one that was chosen lies in ``core.json``.
     Accuracies (percent) are over all test images; ``samples`` of them run through the core in Verilator;
     ``frames_per_second`` is the board's clock over the mean of their clocks.  ``seconds``: time of each step.
     """
@@ -37,21 +40,28 @@ def demo(
         seconds[step] = round(now - began, 1)
         began = now
 
-    found, program = compiled(network, board, None)
+    found, program = compiled(network, board, None, core, progress)
+    Path(out).mkdir(parents=True, exist_ok=True)
+    chosen = write_core(Path(out) / "core.json", program.config, found.clock_hz)
     done("compile")
     accuracy = evaluate(network, board=board, progress=within(progress, "accuracy: "))
     done("evaluate")
     checked = simulate(
-        network, board=board, samples=samples, out=Path(out) / "simulation", progress=within(progress, "simulation: ")
+        network,
+        board=board,
+        core=chosen,
+        samples=samples,
+        out=Path(out) / "simulation",
+        progress=within(progress, "simulation: "),
     )
     done("simulate")
-    built = build(network, board=board, out=out, progress=within(progress, "bitstream: "))
+    built = build(network, board=board, core=chosen, out=out, progress=within(progress, "bitstream: "))
     done("build")
     mean = sum(checked["clocks"]) / len(checked["clocks"])
     return {
         "network": program.network.name,
         "board": found.name,
-        "lanes": found.core.lanes,
+        "lanes": program.config.lanes,
         "weight_bits": program.network.weight_bits,
         "images": accuracy["samples"],
         "accuracy_float": accuracy["accuracy_float"],

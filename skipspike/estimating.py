@@ -17,6 +17,7 @@ from refmodel.config import CoreConfig
 from refmodel.cycles import run_timing
 from refmodel.errors import CompileError, ConfigError, SkipspikeError
 from refmodel.external import streamed
+from refmodel.lane_use import barrier_clocks
 from refmodel.lowering import lower
 from refmodel.needs import Limit, plan
 from refmodel.network import GateLayer, Network
@@ -137,6 +138,7 @@ def _result(net: QuantizedNetwork, board: Board) -> dict[str, Any]:
         "reason": None,
         "limits": [],
         "clocks_per_inference": None,
+        "barrier_clocks": None,
         "frames_per_second": None,
         "bandwidth": None,
         "clocks": [],
@@ -234,18 +236,20 @@ def _exact(
         return result | {"fits": False, "reason": str(error), "limits": _all_limits(net, config)}
     if chosen.choice == BOARD and core == AUTO:
         chosen = _with_search(chosen, net, progress)
-    clocks, layer_clocks, layer_events = _times(program, x, progress)
+    clocks, layer_clocks, layer_events, barriers = _times(program, x, progress)
     result |= _core(chosen, program.memory())
     mean = float(clocks.mean())
     result["clocks_per_inference"] = mean
     result["frames_per_second"] = chosen.board.clock_hz / mean
     result["clocks"] = clocks.tolist()
+    result["barrier_clocks"] = float(barriers.sum(axis=0).mean())
     result["layers"] = [
         {
             "name": op.layer.name,
             "clocks": float(layer_clocks[index].mean()),
             "events": float(layer_events[index].mean()),
             "lane_use": float(layer_events[index].sum() / (config.event_lanes * layer_clocks[index].sum())),
+            "barrier_clocks": float(barriers[index].mean()),
         }
         for index, op in enumerate(program.ops)
     ]
@@ -268,13 +272,14 @@ def _all_limits(net: QuantizedNetwork, config: CoreConfig) -> list[dict[str, Any
         return []
 
 
-def _times(program: Program, x: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Clocks ``[N]``, and clocks and events of every layer ``[layer, N]``."""
+def _times(program: Program, x: np.ndarray, progress: Progress) -> tuple[np.ndarray, ...]:
+    """Clocks ``[N]``; and clocks, events and barrier clocks of every layer ``[layer, N]``."""
     parts = []
     for start in range(0, len(x), _BATCH):
         progress("cycle model", start / len(x))
         spikes = golden.run(program.network, x[start : start + _BATCH], keep=True)
         timing = run_timing(program, spikes.tensors)
-        parts.append((timing.clocks, timing.layer_clocks(), timing.layer_events()))
-    clocks, by_layer, events = zip(*parts, strict=True)
-    return np.concatenate(clocks), np.concatenate(by_layer, axis=1), np.concatenate(events, axis=1)
+        barriers = barrier_clocks(program, spikes.tensors)
+        parts.append((timing.clocks, timing.layer_clocks(), timing.layer_events(), barriers))
+    clocks, *layers = zip(*parts, strict=True)
+    return np.concatenate(clocks), *(np.concatenate(part, axis=1) for part in layers)

@@ -127,6 +127,7 @@ def estimate(result: dict[str, Any]) -> None:
         f"{result['network']} on {core} {result['lanes']} lanes, {source}:",
         f"  {result['clocks_per_inference']:.0f} clocks an inference, "
         f"{_rate(result['frames_per_second'])} frames/s at {_mhz(result['clock_hz'])}",
+        *_barriers(result),
         *(
             f"  {name} memory: {memory[name + '_words']} of {memory[name + '_depth']} words"
             for name in ("store", "spike", "stream", "bank")
@@ -135,6 +136,14 @@ def estimate(result: dict[str, Any]) -> None:
         *_outside(result),
         *_mapping(result),
     )
+
+
+def _barriers(result: dict[str, Any]) -> list[str]:
+    """How far the clocks are from what the slowest event lanes alone would take."""
+    bound = result["barrier_clocks"]
+    if not bound:
+        return []
+    return [f"  {result['clocks_per_inference'] / bound:.2f} times the {bound:.0f} clocks of the slowest event lanes"]
 
 
 def _outside(result: dict[str, Any]) -> list[str]:
