@@ -102,6 +102,10 @@ class BoardTop(Elaboratable):
         m.submodules.core = ResetInserter(core_reset)(core)
         connect_core(m, link, core)
 
+        # Looked at by boards.simulated: while it is high, time must pass.
+        active = Signal()
+        m.d.comb += active.eq(core.busy)
+
         done = Signal()
         with m.If(core.done):
             m.d.sync += done.eq(1)

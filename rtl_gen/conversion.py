@@ -29,9 +29,18 @@ def convert(component: Any, *, name: str, blank: Collection[str] = ()) -> str:
     blank: submodules whose memories, if they have no contents, stay undefined: what is loaded before it is read.
     (A tool that takes memories with contents as lists of words, as Yosys does, reads the file much faster.)
     """
-    with _contents_as_text():
+    with contents_as_text():
         text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
-    left = {f"{name}.{part}" for part in blank}
+    return _filled(text, {f"{name}.{part}" for part in blank})
+
+
+def verilog_of(il: str) -> str:
+    """Verilog of RTLIL that a platform prepared within :func:`contents_as_text`."""
+    return _filled(verilog._convert_rtlil_text(il, strip_internal_attrs=True))
+
+
+def _filled(text: str, left: Collection[str] = ()) -> str:
+    """Verilog with zeros in the memories that have no contents, but for those of the modules ``left``."""
     return "".join(part if _named(part) in left else _EMPTY.sub(_with_zeros, part) for part in _START.split(text))
 
 
@@ -50,7 +59,7 @@ def _with_zeros(memory: re.Match[str]) -> str:
 
 
 @contextmanager
-def _contents_as_text() -> Iterator[None]:
+def contents_as_text() -> Iterator[None]:
     """Amaranth's RTLIL back end with :func:`_emit_memory` in its own method's place."""
     usual = rtlil.ModuleEmitter.emit_memory
     rtlil.ModuleEmitter.emit_memory = _emit_memory

@@ -54,7 +54,7 @@ def compile_simulation(simulator: SimulatorName, build: Path, top: str, sources:
     """
     log = build / "compile.log"
     if simulator == "icarus":
-        _run(["iverilog", "-g2012", "-s", top, "-o", "simulation.vvp", *sources], build, log, dict(os.environ))
+        run_tool(["iverilog", "-g2012", "-s", top, "-o", "simulation.vvp", *sources], build, log, dict(os.environ))
         return
     (build / "public.vlt").write_text(
         "`verilator_config\n" + "".join(f'public_flat_rw -module "{top}" -var "{name}"\n' for name in PUBLIC)
@@ -72,11 +72,11 @@ def compile_simulation(simulator: SimulatorName, build: Path, top: str, sources:
     environment.pop("MAKEFLAGS", None)
     if shutil.which("ccache"):
         environment["OBJCACHE"] = "ccache"
-    _run([*command, "public.vlt", str(main), *sources], build, log, environment)
+    run_tool([*command, "public.vlt", str(main), *sources], build, log, environment)
     # Without the first variable, large designs look for a precompiled header that is not there.
     make = ["make", "-C", "obj", "-f", "Vtop.mk", f"-j{os.cpu_count() or 1}", "OPT_FAST=-O2"]
     make += ["CFG_CXXFLAGS_PCH_I=-include", f"PYTHON3={sys.executable}", f"VM_TRACE={int(bool(waves))}"]
-    _run(make, build, log, environment)
+    run_tool(make, build, log, environment)
 
 
 def start(
@@ -112,7 +112,8 @@ def start(
         )
 
 
-def _run(command: list[str], cwd: Path, log: Path, environment: dict[str, str]) -> None:
+def run_tool(command: list[str], cwd: Path, log: Path, environment: dict[str, str]) -> None:
+    """Run a command in ``cwd``, its output appended to ``log``; ToolError if it fails."""
     with log.open("ab") as file:
         try:
             code = subprocess.run(

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import bench, compare_verb, console, data_verbs, interchange_verbs, quantising_verb, views
+from . import bench, compare_verb, console, data_verbs, interchange_verbs, quantising_verb, simulated_verb, views
 from .command import (
     NET_HELP,
     Bits,
@@ -324,6 +324,7 @@ compare_verb.mount(app, finish)
 data_verbs.mount(app, finish)
 interchange_verbs.mount(app, finish)
 quantising_verb.mount(app, finish)
+simulated_verb.mount(app, finish)
 
 
 def main() -> None:

@@ -1,0 +1,121 @@
+# Amaranth's resources and RTLIL back end declare no types.
+# pyright: reportAttributeAccessIssue=false
+"""The Verilog of a simulated board: the top level as it is built, the vendor's cells, and wires to its pins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boards.registry import Board
+from boards.top import BoardTop
+from refmodel.config import CoreConfig
+from refmodel.errors import BoardError
+from rtl_gen.conversion import contents_as_text, verilog_of
+
+#: Clocks a bit on the simulated line unless told otherwise: the fewest that the receiver takes.
+CLOCKS_A_BIT = 4
+#: Clocks after which the simulated link gives up a command: a third of a second or more at the speed of a simulation.
+TIMEOUT_CLOCKS = 1 << 17
+
+_PORTS = re.compile(r"^module top\(([^)]*)\);", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is compiled, and how it is run.
+
+    Parameters
+    ----------
+    sources: Verilog by file name; the top module is ``board`` with clk, rx, tx, busy and leds.
+    clocks_a_bit: of the UART's line.
+    quiet_clocks: after so many clocks without a byte or a busy core nothing can happen any more.
+    leds: what each bit of ``leds`` shows.
+    """
+
+    sources: dict[str, str]
+    clocks_a_bit: float
+    quiet_clocks: int
+    leds: tuple[str, ...] = ()
+
+
+def design(
+    board: Board,
+    config: CoreConfig | None = None,
+    store_init: Sequence[int] = (),
+    *,
+    baud: int | None = None,
+    timeout_clocks: int = TIMEOUT_CLOCKS,
+    **options: Any,
+) -> Design:
+    """The design for ``board`` as :mod:`boards.build` hands it to synthesis, to be simulated.
+
+    Parameters
+    ----------
+    board, config, store_init: as :class:`boards.top.BoardTop` takes them.
+    baud: speed of the line; by default one that takes few clocks.
+    timeout_clocks: clocks after which the link gives up a command. A simulation runs hundreds of times slower than a
+        board: with a board's time-out it would wait for minutes.
+    options: more of ``BoardTop``.
+    """
+    speed = board.clock_hz // CLOCKS_A_BIT if baud is None else baud
+    top = BoardTop(board, config, store_init, baud=speed, timeout=timeout_clocks / board.clock_hz, **options)
+    platform = board.platform()
+    with contents_as_text():
+        plan = platform.prepare(top, "top", emit_src=False)
+    content = plan.files["top.il"]
+    text = verilog_of(content if isinstance(content, str) else content.decode())
+    return Design(
+        sources={"top.v": text, "board.v": _harness(platform, text), "cells.v": cells()},
+        clocks_a_bit=top.clock_hz / speed,
+        # A time-out is rounded up to a power of two by the link.
+        quiet_clocks=4 * timeout_clocks + 1000,
+    )
+
+
+def cells() -> str:
+    """Verilog of the vendors' cells."""
+    return Path(__file__).with_name("cells.v").read_text()
+
+
+def _harness(platform: Any, text: str) -> str:
+    """Module ``board``: the top level's pins by their purpose."""
+    found = _PORTS.search(text)
+    if found is None:
+        raise BoardError("the top level has no module 'top' with ports: it is not one of this project")
+    ports = [name.strip().lstrip("\\") for name in found[1].split(",")]
+    clock = f"{platform.default_clk}_0__io"
+    uses = {clock: "clk", "uart_0__rx__io": "rx", "uart_0__tx__io": "tx"}
+    missing = sorted(set(uses) - set(ports))
+    if missing:
+        raise BoardError(f"the top level has no port {', '.join(missing)}")
+    leds = [name for name in ports if re.match(r"(rgb_)?led_", name)]
+    lines = ["module board(input clk, input rx, output tx, output busy, output [7:0] leds);"]
+    for port in ports:
+        use = uses.get(port)
+        lines.append(f"  wire {port}{f' = {use}' if use in ('clk', 'rx') else ''};")
+    lit = [f"{_inversion(platform, name)}{name}" for name in reversed(leds)]
+    lines += [
+        "  assign tx = uart_0__tx__io;",
+        f"  assign leds = {{{', '.join([f'{8 - len(lit)}' + chr(39) + 'd0', *lit])}}};",
+        "  assign busy = dut.active;",
+        f"  top dut({', '.join(f'.{port}({port})' for port in ports)});",
+        "endmodule",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _inversion(platform: Any, port: str) -> str:
+    """``~`` where the pin of an LED is low while it is lit."""
+    kind, number = re.match(r"(\w+?)_(\d+)__", port).groups()
+    resource = platform.lookup(kind, int(number))
+    part = port.rsplit("__", 2)[1] if kind == "rgb_led" else None
+    for io in resource.ios:
+        if part is None and hasattr(io, "invert"):
+            return "~" if io.invert else ""
+        if getattr(io, "name", None) == part:
+            return "~" if io.ios[0].invert else ""
+    return ""
