@@ -104,6 +104,12 @@ def mark_collision_free(il: str) -> str:
     return "\n".join(lines)
 
 
+def synthesis(board: Board) -> str:
+    """Yosys' command for the board's device: of the iCE40 only the UltraPlus has multipliers."""
+    plain = board.family == "ice40" and not board.dsps
+    return SYNTHESIS[board.family].replace("-device u -dsp", "-device hx") if plain else SYNTHESIS[board.family]
+
+
 def _synthesis_script(board: Board) -> str:
     lines = [
         "read_rtlil top.il",
@@ -114,7 +120,7 @@ def _synthesis_script(board: Board) -> str:
         "memory_collect",
         "write_verilog -norename -noattr top.v",
         "design -pop",
-        f"{SYNTHESIS[board.family]} -top top",
+        f"{synthesis(board)} -top top",
         f"write_json {NETLIST}",
     ]
     return "\n".join(lines) + "\n"
@@ -125,9 +131,9 @@ def _place_command(board: Board, tool: Tool, *, seed: int, options: Sequence[str
     if board.family == "ice40":
         command += [f"--{board.device}", "--package", board.package, "--pcf", "top.pcf", "--asc", "top.asc"]
     else:
-        size = board.device.removeprefix("LFE5U-").removesuffix("F")
-        command += [f"--{size}k", "--package", board.package, "--speed", board.speed]
-        command += ["--lpf", "top.lpf", "--textcfg", "top.config"]
+        series, size = board.device.removeprefix("LFE5").removesuffix("F").lower().split("-")
+        command += [f"--{size}k" if series == "u" else f"--{series}-{size}k", "--package", board.package]
+        command += ["--speed", board.speed, "--lpf", "top.lpf", "--textcfg", "top.config"]
     command += ["--json", NETLIST, "--report", REPORT, "--seed", str(seed), "--timing-allow-fail"]
     return [*command, *options]
 
@@ -135,7 +141,7 @@ def _place_command(board: Board, tool: Tool, *, seed: int, options: Sequence[str
 def _pack_command(board: Board, tool: Tool) -> list[str]:
     if board.family == "ice40":
         return [tool.executable, "top.asc", board.bitstream_name]
-    return [tool.executable, "--compress", "--input", "top.config", "--bit", board.bitstream_name]
+    return [tool.executable, "--compress", *board.pack_options, "--input", "top.config", "--bit", board.bitstream_name]
 
 
 def _last_error(log: str) -> str:

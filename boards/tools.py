@@ -45,6 +45,7 @@ _KNOWN = {
         "--Version",
         "openfpgaloader of your distribution or the OSS CAD Suite",
     ),
+    "icesprog": _Known("", "icesprog", "icesprog", "", "icesprog from the board's makers (github.com/wuxx/icesugar)"),
     "iceprog": _Known("", "iceprog", "iceprog", "", "fpga-icestorm or the OSS CAD Suite"),
 }
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from amaranth import ClockDomain, Elaboratable, Module, ResetInserter, Signal
-from amaranth.build import ResourceError
 from amaranth.lib import io
 from amaranth.lib.wiring import connect
 
@@ -33,8 +32,8 @@ def _default_core(*, config: CoreConfig, store_init: Sequence[int]) -> Any:
 class BoardTop(Elaboratable):
     """Top level for ``board``: no ports of its own, it requests the board's resources.
 
-    Components: ``pll`` (clock and reset), ``uart_rx``, ``uart_tx``, ``link``, ``core``. LED 0 is lit while the core
-    is busy, LED 1 from the end of a run to the start of the next, where the board has them.
+    Components: ``pll`` (clock and reset), ``uart_rx``, ``uart_tx``, ``link``, ``core``, and the board's LEDs for
+    ready, busy and error (:class:`boards.registry.Led`).
 
     Parameters
     ----------
@@ -106,19 +105,25 @@ class BoardTop(Elaboratable):
         active = Signal()
         m.d.comb += active.eq(core.busy)
 
-        done = Signal()
-        with m.If(core.done):
-            m.d.sync += done.eq(1)
-        with m.Elif(link.start | core_reset):
-            m.d.sync += done.eq(0)
-        for index, lit in enumerate((core.busy, done)):
-            try:
-                led = platform.request("led", index, dir="-")
-            except ResourceError:  # a board without this LED
-                continue
-            m.submodules[f"led{index}"] = buffer = io.Buffer("o", led)
-            m.d.comb += buffer.o.eq(lit)
+        # A byte that was broken or lost, until the next run.
+        failed = Signal()
+        with m.If(link.rx_error):
+            m.d.sync += failed.eq(1)
+        with m.Elif(link.start):
+            m.d.sync += failed.eq(0)
+        self._show(m, platform, {"ready": ~active & ~failed, "busy": active, "error": failed})
         return m
+
+    def _show(self, m: Module, platform: Any, status: dict[str, Any]) -> None:
+        """The core's state on the board's LEDs."""
+        ports: dict[tuple[str, int], Any] = {}
+        for led in self._board.leds:
+            key = (led.resource, led.number)
+            if key not in ports:
+                ports[key] = platform.request(*key, dir="-")
+            port = ports[key] if led.part is None else getattr(ports[key], led.part)
+            m.submodules[f"{led.use}_led"] = buffer = io.Buffer("o", port)
+            m.d.comb += buffer.o.eq(status[led.use])
 
 
 def connect_core(m: Module, link: HostLink, core: Any) -> None:

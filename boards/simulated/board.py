@@ -24,13 +24,13 @@ from .design import Design, design
 class State:
     """What a simulated board does.
 
-    clocks: since its start. busy: the core runs. leds: lit ones, a bit each. received, sent: bytes over the UART.
-    broken: bytes of the board without a stop bit.
+    clocks: since its start. busy: the core runs. leds: what those that are lit show (``boards.registry.Led.use``).
+    received, sent: bytes over the UART. broken: bytes of the board without a stop bit.
     """
 
     clocks: int
     busy: bool
-    leds: int
+    leds: frozenset[str]
     received: int
     sent: int
     broken: int
@@ -160,7 +160,9 @@ class SimulatedBoard:
             commands.write("state\n")
             commands.flush()
         clocks, busy, leds, received, sent, broken = map(int, self._answer().split())
-        return State(clocks, bool(busy), leds, received, sent, broken)
+        assert self._design is not None
+        lit = frozenset(use for bit, use in enumerate(self._design.leds) if leds >> bit & 1)
+        return State(clocks, bool(busy), lit, received, sent, broken)
 
     def stop(self) -> None:
         """Switches the board off: whoever has the port open sees it fail, as when a cable is pulled."""

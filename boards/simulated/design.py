@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boards.registry import Board
+from boards.registry import Board, Led
 from boards.top import BoardTop
 from refmodel.config import CoreConfig
 from refmodel.errors import BoardError
@@ -69,10 +69,11 @@ def design(
     content = plan.files["top.il"]
     text = verilog_of(content if isinstance(content, str) else content.decode())
     return Design(
-        sources={"top.v": text, "board.v": _harness(platform, text), "cells.v": cells()},
+        sources={"top.v": text, "board.v": _harness(board, platform, text), "cells.v": cells()},
         clocks_a_bit=top.clock_hz / speed,
         # A time-out is rounded up to a power of two by the link.
         quiet_clocks=4 * timeout_clocks + 1000,
+        leds=tuple(led.use for led in board.leds),
     )
 
 
@@ -81,7 +82,7 @@ def cells() -> str:
     return Path(__file__).with_name("cells.v").read_text()
 
 
-def _harness(platform: Any, text: str) -> str:
+def _harness(board: Board, platform: Any, text: str) -> str:
     """Module ``board``: the top level's pins by their purpose."""
     found = _PORTS.search(text)
     if found is None:
@@ -92,12 +93,11 @@ def _harness(platform: Any, text: str) -> str:
     missing = sorted(set(uses) - set(ports))
     if missing:
         raise BoardError(f"the top level has no port {', '.join(missing)}")
-    leds = [name for name in ports if re.match(r"(rgb_)?led_", name)]
     lines = ["module board(input clk, input rx, output tx, output busy, output [7:0] leds);"]
     for port in ports:
         use = uses.get(port)
         lines.append(f"  wire {port}{f' = {use}' if use in ('clk', 'rx') else ''};")
-    lit = [f"{_inversion(platform, name)}{name}" for name in reversed(leds)]
+    lit = [_lit(platform, led) for led in reversed(board.leds)]
     lines += [
         "  assign tx = uart_0__tx__io;",
         f"  assign leds = {{{', '.join([f'{8 - len(lit)}' + chr(39) + 'd0', *lit])}}};",
@@ -108,14 +108,9 @@ def _harness(platform: Any, text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _inversion(platform: Any, port: str) -> str:
-    """``~`` where the pin of an LED is low while it is lit."""
-    kind, number = re.match(r"(\w+?)_(\d+)__", port).groups()
-    resource = platform.lookup(kind, int(number))
-    part = port.rsplit("__", 2)[1] if kind == "rgb_led" else None
-    for io in resource.ios:
-        if part is None and hasattr(io, "invert"):
-            return "~" if io.invert else ""
-        if getattr(io, "name", None) == part:
-            return "~" if io.ios[0].invert else ""
-    return ""
+def _lit(platform: Any, led: Led) -> str:
+    """Whether an LED is lit, by its pin."""
+    found = platform.lookup(led.resource, led.number).ios
+    pins = found[0] if led.part is None else next(io.ios[0] for io in found if getattr(io, "name", "") == led.part)
+    part = "" if led.part is None else f"__{led.part}"
+    return f"{'~' if pins.invert else ''}{led.resource}_{led.number}{part}__io"

@@ -34,5 +34,5 @@ def test_top_runs_at_the_target(board, stub_core):
 
 
 def test_unknown_board_names_the_known_ones():
-    with pytest.raises(BoardError, match="board 'ice' is not known; use one of icebreaker, ulx3s_12f"):
+    with pytest.raises(BoardError, match="board 'ice' is not known; use one of colorlight_5a75b, ecpix5_45f"):
         get_board("ice")

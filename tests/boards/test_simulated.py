@@ -73,7 +73,7 @@ def test_small_core_over_the_port(small):
         classify(board, program, x)
         time.sleep(0.3)
         quiet = board.state()
-        assert not quiet.busy and quiet.broken == 0 and quiet.sent > 0
+        assert not quiet.busy and quiet.leds == {"ready"} and quiet.broken == 0 and quiet.sent > 0
         before = cpu_ticks(board)
         time.sleep(0.2)
         assert board.state() == quiet
@@ -106,7 +106,9 @@ def test_pins_by_purpose(stub_core):
     assert "wire clk12_0__io = clk;" in text and "wire uart_0__rx__io = rx;" in text
     assert "assign leds = {6'd0, ~led_1__io, ~led_0__io};" in text
     text = design(get_board("ulx3s_25f"), SMALL, core=stub_core).sources["board.v"]
-    assert "~" not in text and "led_1__io, led_0__io}" in text
+    assert "{5'd0, led_2__io, led_1__io, led_0__io}" in text
+    text = design(get_board("orangecrab_25f"), SMALL, core=stub_core).sources["board.v"]
+    assert "~rgb_led_0__r__io, ~rgb_led_0__b__io, ~rgb_led_0__g__io}" in text
 
 
 def test_not_running_says_so():

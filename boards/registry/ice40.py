@@ -1,0 +1,114 @@
+"""Boards with an iCE40."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from refmodel.config import CoreConfig
+
+from .board import Board, Led
+
+
+def _icebreaker() -> Any:
+    from amaranth_boards.icebreaker import ICEBreakerPlatform
+
+    return ICEBreakerPlatform()
+
+
+def _icesugar() -> Any:
+    from amaranth_boards.icesugar import ICESugarPlatform
+
+    return ICESugarPlatform()
+
+
+def _hx8k() -> Any:
+    from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
+
+    return ICE40HX8KBEVNPlatform()
+
+
+ICEBREAKER = Board(
+    name="icebreaker",
+    title="iCEBreaker (iCE40 UP5K)",
+    family="ice40",
+    device="up5k",
+    package="sg48",
+    speed="",
+    input_clock_hz=12_000_000,
+    clock_hz=24_000_000,
+    luts=5280,
+    brams=30,
+    bram_kbit=4,
+    dsps=8,
+    sprams=4,
+    core=CoreConfig(
+        event_lanes=2,
+        output_lanes=8,
+        time_lanes=4,
+        neuron_units=1,
+        bank_lanes=8,
+        adder="chain",
+        acc_width=16,
+        membrane_width=22,
+        leak_terms=1,
+        dim_bits=6,
+        bank_depth=128,
+        spike_depth=1024,
+        store_depth=16384,
+        store="spram",
+    ),
+    core_brams=27,
+    # openFPGALoader does not list the board by name: it wires the FT2232H as ice40_generic does.
+    programmer=("openfpgaloader", "-b", "ice40_generic"),
+    platform=_icebreaker,
+    leds=(Led("error", number=0), Led("ready", number=1)),  # red and green: neither is lit during a run
+)
+
+BOARDS = (
+    ICEBREAKER,
+    replace(
+        ICEBREAKER,
+        name="icesugar",
+        title="iCESugar (iCE40 UP5K)",
+        # Its debugger takes bitstreams as files: icesprog copies them.
+        programmer=("icesprog",),
+        platform=_icesugar,
+        leds=(Led("error", number=0), Led("ready", number=1), Led("busy", number=2)),  # one LED: red, green, blue
+    ),
+    Board(
+        name="hx8k_evn",
+        title="iCE40-HX8K breakout (iCE40 HX8K)",
+        family="ice40",
+        device="hx8k",
+        package="ct256",
+        speed="",
+        input_clock_hz=12_000_000,
+        clock_hz=48_000_000,
+        luts=7680,
+        brams=32,
+        bram_kbit=4,
+        dsps=0,
+        sprams=0,
+        core=CoreConfig(
+            event_lanes=2,
+            output_lanes=8,
+            time_lanes=4,
+            neuron_units=1,
+            bank_lanes=4,
+            adder="chain",
+            acc_width=16,
+            membrane_width=22,
+            leak_terms=1,
+            dim_bits=6,
+            bank_depth=64,
+            spike_depth=256,
+            store_depth=512,
+            store="bram",
+        ),
+        core_brams=30,
+        programmer=("iceprog",),
+        platform=_hx8k,
+        leds=(Led("ready", number=0), Led("busy", number=1), Led("error", number=2)),
+    ),
+)
