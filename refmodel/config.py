@@ -9,6 +9,10 @@ from .attention_config import AttentionConfig
 from .errors import ConfigError
 
 
+#: What a program can lie in; the last two are outside the FPGA.
+STORES = ("bram", "spram", "flash", "sdram")
+
+
 def _is_power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
 
@@ -45,7 +49,9 @@ class CoreConfig:
     rectify: neurons can integrate max(X, 0).
     signed_sources: convolutions can read signed tensors (inputs, membrane streams).
     source_planes: most bit-planes of a convolution's source; 0: as ``max_planes``.
-    store: what the resting store is made of.
+    store: what holds the program: block RAM ("bram"), SPRAM of an UP5K ("spram"), or a memory outside the FPGA whose
+        words come in order, SPI flash ("flash") or SDRAM ("sdram"): see refmodel/store_stream.py.
+    store_fifo: words of a memory outside that may be under way or waiting (power of two, 2 to 256).
     stream_width: bits of a membrane stream's value (signed); 0 builds no membrane streams.
     stream_depth: words of the stream memory (a word is one neuron slot, NU values).
     attention: sizes of the attention unit (SynA); None builds none.  It needs membrane streams.
@@ -77,7 +83,8 @@ class CoreConfig:
     rectify: bool = False
     signed_sources: bool = False
     source_planes: int = 0
-    store: Literal["bram", "spram"] = "bram"
+    store: Literal["bram", "spram", "flash", "sdram"] = "bram"
+    store_fifo: int = 16
     stream_width: int = 0
     stream_depth: int = 1024
     attention: AttentionConfig | None = None
@@ -132,7 +139,11 @@ class CoreConfig:
                 self.attention is None or self.stream_width > 0,
                 "attention needs stream_width > 0: X waits in the stream memory for its gates",
             ),
-            (self.store in ("bram", "spram"), f"store must be 'bram' or 'spram', not {self.store!r}"),
+            (self.store in STORES, f"store must be one of {', '.join(STORES)}, not {self.store!r}"),
+            (
+                2 <= self.store_fifo <= 256 and _is_power_of_two(self.store_fifo),
+                f"store_fifo must be a power of two from 2 to 256, not {self.store_fifo}",
+            ),
         )
         for fine, message in checks:
             if not fine:
@@ -202,6 +213,11 @@ class CoreConfig:
     @property
     def store_addr_bits(self) -> int:
         return (self.store_depth - 1).bit_length()
+
+    @property
+    def streams_store(self) -> bool:
+        """The program's words come in order from a memory outside, and the sequencer waits for them."""
+        return self.store in ("flash", "sdram")
 
     @property
     def tag_bits(self) -> int:

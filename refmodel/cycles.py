@@ -28,6 +28,7 @@ from .layout import (
 from .occupancy import word_events
 from .program import Op, Program
 from .scan_items import ScanItems, scan_items
+from .store_stream import streamed_starts
 
 Times = NDArray[np.int64]
 Events = NDArray[np.integer[Any]]
@@ -59,6 +60,8 @@ class RunTiming:
 
     start, end: ``[slab, N]`` clocks of each slab's start and last write, relative to the
     run's start pulse.  clocks: ``[N]``, from the start pulse to ``done``.
+    Of a core whose program lies outside (:mod:`refmodel.store_stream`): waits: ``[slab + 1, N]`` clocks in which the
+    sequencer stood still for a slab's words, the end header's last; pulls, where kept: ``[word, N]``.
     """
 
     program: Program
@@ -66,6 +69,12 @@ class RunTiming:
     start: list[Times] = field(default_factory=list)
     end: list[Times] = field(default_factory=list)
     clocks: Times = field(default_factory=lambda: np.zeros(0, np.int64))
+    waits: Times | None = None
+    pulls: Times | None = None
+
+    def stalls(self) -> Times:
+        """``[N]`` clocks in which the sequencer stood still because a word had not come yet."""
+        return np.zeros(len(self.clocks), np.int64) if self.waits is None else self.waits.sum(axis=0)
 
     def layer_clocks(self) -> Times:
         """``[layer, N]`` clocks of each layer; they add up to ``clocks``."""
@@ -98,6 +107,8 @@ def run_timing(
     config = program.config
     timings = _op_timings(program, tensors, keep, usable_processors() if threads is None else threads)
     result = RunTiming(program)
+    if config.streams_store:
+        return _streamed(result, timings, keep)
     n = next(iter(tensors.values())).shape[0]
     start = np.zeros(n, np.int64)  # START of the slab before; the run's start pulse plays that part first
     idle = np.zeros(n, np.int64)
@@ -114,6 +125,25 @@ def run_timing(
         result.start.append(start)
         result.end.append(end)
     result.clocks = np.maximum(start + LOAD_OVERHEAD, idle) + program.classes + 2
+    return result
+
+
+def _streamed(result: RunTiming, timings: dict[tuple[int, int], OpTiming], keep: bool) -> RunTiming:
+    """The run of a core whose program lies outside."""
+    program, config = result.program, result.program.config
+    loads, lengths = [], []
+    for slab in program.slabs:
+        op = slab.op
+        timing = timings[op.index, slab.group if op.pool else 0]
+        gates = 1 + gate_clocks(op.layer.attention, config) if slab.computes and op.layer.attention is not None else 0
+        loads.append(program.slab_words(slab) - 1 - descriptor_words(config))
+        lengths.append(timing.end + 1 + gates)
+        result.slabs.append(timing)
+    found = streamed_starts(config, loads, np.stack(lengths), keep=keep)
+    result.start = list(found.start)
+    result.end = [start + timing.end for start, timing in zip(found.start, result.slabs, strict=True)]
+    result.clocks = np.maximum(found.closing + LOAD_OVERHEAD - 1, found.start[-1] + lengths[-1]) + program.classes + 2
+    result.waits, result.pulls = found.waits, found.pulls
     return result
 
 

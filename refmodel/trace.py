@@ -118,7 +118,10 @@ def run_trace(
     values_plane = 0
     for number, slab in enumerate(program.slabs):
         begin, end = int(timing.start[number][image]), int(timing.end[number][image])
-        _put_loads(rows, program.config, slab, loaded_from, begin)
+        if timing.pulls is None:
+            _put_loads(rows, program.config, slab, loaded_from, begin)
+        else:
+            _put_pulled(rows, program, slab, timing.pulls[:, image], begin)
         loaded_from = begin
         if end < rows.start or begin >= rows.stop:
             continue
@@ -162,6 +165,20 @@ def _put_loads(rows: _Rows, config: CoreConfig, slab: Slab, previous_start: int,
         span = np.arange(count)
         rows.put("load_kind", clock + span, np.full(count, int(kind)))
         rows.put("load_addr", clock + span, address + span)
+
+
+def _put_pulled(rows: _Rows, program: Program, slab: Slab, pulls: NDArray[np.int64], start: int) -> None:
+    """Loads of a program that lies outside: a word is dealt with when the next one is pulled, a slab's last one when
+    the slab is about to start."""
+    first, count = slab.address + 1, program.slab_words(slab) - 1  # without the header
+    clocks = np.append(pulls[first + 1 : first + count], start - 1)
+    weights, descriptor = program.config.event_lanes * slab.op.weights, descriptor_words(program.config)
+    kinds = np.full(count, int(LoadKind.ATTENTION))
+    kinds[:weights] = int(LoadKind.WEIGHT)
+    kinds[weights : weights + program.config.output_lanes] = int(LoadKind.PARAM)
+    kinds[count - descriptor :] = int(LoadKind.DESCRIPTOR)
+    rows.put("load_kind", clocks, kinds)
+    rows.put("load_addr", clocks, first + np.arange(count))
 
 
 def _put_events(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, EnableInserter, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,7 +14,7 @@ from refmodel.layout import LoadKind
 
 from .attention import AttentionUnit
 from .fetch import Fetch
-from .layouts import load_layout, param_layout, probe_layout
+from .layouts import load_layout, param_layout, probe_layout, store_write_layout
 from .neuron_stage import NeuronStage
 from .readout import Readout
 from .sequencer import LayerSequencer
@@ -22,6 +22,7 @@ from .shortcut_queue import ShortcutQueue
 from .spike_memory import SpikeMemory
 from .store import ResidentStore
 from .stream_memory import StreamMemory
+from .stream_store import StreamStore, words_signature
 from .synapses import SynapseArray
 from .writeback import WriteBack
 
@@ -46,6 +47,13 @@ class Core(wiring.Component):
     result_addr, result_data: potentials by class, one clock latency, valid while idle.
     argmax: class with the largest potential, lowest index first.
     clocks: clocks from ``start`` to ``done`` of the last run.
+
+    A core whose program lies outside the FPGA (``store`` "flash" or "sdram") has besides:
+
+    words: the program's words, see :func:`rtl_gen.stream_store.words_signature`.
+    stalls: clocks of the last run in which the sequencer stood still because a word had not come.
+    store_write: stream of ``addr`` and ``data``, what the host loads into space 0; with "flash" there is none, and
+    such words are dropped.
     """
 
     def __init__(self, *, config: CoreConfig, store_init: Sequence[int] = (), probe: bool = False):
@@ -63,6 +71,10 @@ class Core(wiring.Component):
             "argmax": Out(result_bits),
             "clocks": Out(32),
         }
+        if config.streams_store:
+            members |= {"words": Out(words_signature(config)), "stalls": Out(32)}
+        if config.store == "sdram":
+            members["store_write"] = Out(stream.Signature(store_write_layout(config)))
         if probe:
             members["probe"] = Out(probe_layout(config).size)
         super().__init__(members)
@@ -76,8 +88,10 @@ class Core(wiring.Component):
         m = Module()
         cfg = self._config
 
-        m.submodules.store = store = ResidentStore(cfg, init=self._store_init)
-        m.submodules.sequencer = seq = LayerSequencer(config=cfg)
+        seq = LayerSequencer(config=cfg)
+        store = StreamStore(cfg) if cfg.streams_store else ResidentStore(cfg, init=self._store_init)
+        m.submodules.store = store
+        m.submodules.sequencer = EnableInserter(~store.stall)(seq) if isinstance(store, StreamStore) else seq
         m.submodules.fetch = fetch = Fetch(config=cfg)
         m.submodules.spikes = spikes = SpikeMemory(config=cfg)
         m.submodules.array = array = SynapseArray(config=cfg)
@@ -92,17 +106,22 @@ class Core(wiring.Component):
         m.d.comb += [
             self.load.ready.eq(~seq.busy),
             host_write.eq(self.load.valid & self.load.ready),
-            store.write.we.eq(host_write & ~self.load.payload.space),
-            store.write.addr.eq(self.load.payload.addr),
-            store.write.data.eq(self.load.payload.data),
             seq.start.eq(self.start),
             self.busy.eq(seq.busy),
             self.done.eq(seq.done),
-            self.clocks.eq(seq.clocks),
+            *(() if cfg.streams_store else (self.clocks.eq(seq.clocks),)),
             readout.addr.eq(self.result_addr),
             self.result_data.eq(readout.value),
             self.argmax.eq(readout.argmax),
         ]
+        if isinstance(store, StreamStore):
+            self._add_stream_store(m, store, seq)
+        else:
+            m.d.comb += [
+                store.write.we.eq(host_write & ~self.load.payload.space),
+                store.write.addr.eq(self.load.payload.addr),
+                store.write.data.eq(self.load.payload.data),
+            ]
 
         # Sequencer and store
         in_flight, written = Signal(4), Signal()
@@ -200,8 +219,27 @@ class Core(wiring.Component):
             fetch.write.data.eq(spikes.write.data),
         ]
         if self._probe:
-            self._add_probe(m, fetch, neurons, writeback, seq, streams)
+            stalled = store.stall if isinstance(store, StreamStore) else Const(0)
+            self._add_probe(m, fetch, neurons, writeback, seq, streams, stalled)
         return m
+
+    def _add_stream_store(self, m: Module, store: StreamStore, seq: LayerSequencer) -> None:
+        """Words from outside, and the clocks that the sequencer, which stands still without them, does not count."""
+        begins = Signal()
+        m.d.comb += [begins.eq(self.start & ~seq.busy), store.begin.eq(begins), self.clocks.eq(seq.clocks + self.stalls)]
+        wiring.connect(m, wiring.flipped(self.words), store.words)
+        with m.If(store.stall):
+            m.d.sync += self.stalls.eq(self.stalls + 1)
+        with m.If(begins):
+            m.d.sync += self.stalls.eq(0)
+        if self._config.store == "sdram":
+            to_store = ~seq.busy & ~self.load.payload.space
+            m.d.comb += [
+                self.store_write.valid.eq(self.load.valid & to_store),
+                self.store_write.payload.addr.eq(self.load.payload.addr),
+                self.store_write.payload.data.eq(self.load.payload.data),
+                self.load.ready.eq(~seq.busy & (self.load.payload.space | self.store_write.ready)),
+            ]
 
     def _add_attention(
         self,
@@ -209,7 +247,7 @@ class Core(wiring.Component):
         sizes: AttentionConfig,
         seq: LayerSequencer,
         neurons: NeuronStage,
-        store: ResidentStore,
+        store: ResidentStore | StreamStore,
         written: Signal,
     ) -> None:
         """The unit that pools inputs, and makes gates when a slab that ``computes`` has ended."""
@@ -247,6 +285,7 @@ class Core(wiring.Component):
         writeback: WriteBack,
         seq: LayerSequencer,
         streams: StreamMemory | None,
+        stalled: Value,
     ) -> None:
         cfg = self._config
         trace = Signal(probe_layout(cfg))
@@ -270,14 +309,14 @@ class Core(wiring.Component):
             ]
             for u in range(cfg.neuron_units):
                 m.d.comb += trace[f"stream{u}_value"].eq(Mux(streams.write_en, streams.values[u], 0))
-        loading = seq.load_kind != LoadKind.NONE
+        loading = (seq.load_kind != LoadKind.NONE) & ~stalled
         m.d.comb += [
             trace.array_op.eq(fetch.bundle.op),
             trace.neuron_valid.eq(neurons.out_valid),
             trace.write_valid.eq(writeback.write_en),
             trace.write_addr.eq(Mux(writeback.write_en, writeback.write_addr, 0)),
             trace.write_data.eq(Mux(writeback.write_en, writeback.write_data, 0)),
-            trace.load_kind.eq(seq.load_kind),
+            trace.load_kind.eq(Mux(stalled, LoadKind.NONE, seq.load_kind)),
             trace.load_addr.eq(Mux(loading, seq.load_addr, 0)),
             trace.done.eq(seq.done),
         ]

@@ -86,3 +86,8 @@ def load_layout(config: CoreConfig) -> data.StructLayout:
             "data": max(config.store_width, config.spike_width),
         }
     )
+
+
+def store_write_layout(config: CoreConfig) -> data.StructLayout:
+    """A word for a memory outside that holds the program."""
+    return data.StructLayout({"addr": config.store_addr_bits, "data": config.store_width})

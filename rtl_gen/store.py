@@ -43,8 +43,11 @@ def store_latency(config: CoreConfig, platform: Any) -> int:
     """Clocks with ``read.en`` from a store's ``read.addr`` to its ``read.data``.
 
     Without a register behind the memory a word has only what is left of its clock to reach the banks: on ECP5 that
-    is too little. On iCE40 it is enough, and the register would take a logic cell a bit.
+    is too little. On iCE40 it is enough, and the register would take a logic cell a bit. Words from outside come out
+    of a register of their own.
     """
+    if config.streams_store:
+        return 1
     return 1 if isinstance(platform, SiliconBluePlatform) else 2
 
 

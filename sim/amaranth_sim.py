@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from amaranth import ClockDomain, Module
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from refmodel.program import Program
 from refmodel.trace import trace_words
-from rtl_gen.core import Core
+
+from .outside import simulated_core
 
 #: Words of the random program that scrambles the core before the first run.
 _SCRAMBLE = 100
@@ -27,13 +29,14 @@ class Run:
     results: list[int]
     argmax: int
     clocks: int
+    stalls: int = 0
 
 
 def simulate(
     jobs: Sequence[tuple[Program, NDArray[np.integer]]],
     *,
     seed: int = 1,
-    core: Core | None = None,
+    core: Any | None = None,
     limit: int = 1_000_000,
     vcd: str | None = None,
 ) -> list[Run]:
@@ -44,7 +47,7 @@ def simulate(
     A program is loaded only when it differs from the one before.
     """
     config = jobs[0][0].config
-    dut = core or Core(config=config, probe=True)
+    dut: Any = core or simulated_core(config)
     top = Module()
     top.domains.sync = sync = ClockDomain()
     top.submodules.core = dut
@@ -91,12 +94,15 @@ def simulate(
                 ctx.set(dut.result_addr, c)
                 await ctx.tick()
                 results.append(ctx.get(dut.result_data))
-            runs.append(Run(_pack(rows, trace_words(config)), results, argmax, clocks))
+            if config.streams_store and ctx.get(dut.fault):
+                raise AssertionError("the core did not use its memory outside as it must")
+            stalls = ctx.get(dut.stalls) if config.streams_store else 0
+            runs.append(Run(_pack(rows, trace_words(config)), results, argmax, clocks, stalls))
 
     async def load(ctx, space: int, addr: int, word: int) -> None:
         ctx.set(dut.load.payload, {"space": space, "addr": addr, "data": word})
         ctx.set(dut.load.valid, 1)
-        await ctx.tick()
+        await ctx.tick().until(dut.load.ready)
 
     simulator = Simulator(top)
     simulator.add_clock(1e-6)

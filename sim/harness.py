@@ -46,8 +46,8 @@ module harness;
   wire [{row_high}:0] row = {{ {row_pad}probe }};
   core dut (.clk(clk), .rst(rst), .load__payload(payload), .load__valid(valid), .load__ready(ready),
     .start(start), .busy(busy), .done(done), .result_addr(result_addr), .result_data(result_data),
-    .argmax(argmax), .clocks(clocks), .probe(probe));
-
+    .argmax(argmax), .clocks(clocks), .probe(probe){fault_port});
+{fault_watch}
   localparam IDLE = 0, LOAD = 1, RUN = 2, READ = 3;
   integer state = IDLE, index = 0, file = 0, elapsed = 0;
   always @(posedge clk) begin
@@ -65,7 +65,9 @@ module harness;
           state <= RUN;
         end
       end
-      LOAD: if (index == stimulus_words) begin
+      LOAD: if (valid && !ready) begin
+          // the core takes its time
+        end else if (index == stimulus_words) begin
           valid <= 0;
           finished <= 1;
           state <= IDLE;
@@ -106,6 +108,14 @@ module harness;
 endmodule
 """
 
+#: Ends the simulation when the memory outside the FPGA was not used as it must be.
+_WATCH = """  wire fault;
+  always @(posedge clk) if (fault && !rst) begin
+    $display("the core did not use its memory outside as it must");
+    $finish;
+  end
+"""
+
 
 def harness(config: CoreConfig, stimulus_depth: int) -> str:
     """Verilog of module ``harness`` around a ``core`` of this configuration."""
@@ -126,6 +136,8 @@ def harness(config: CoreConfig, stimulus_depth: int) -> str:
         stimulus=STIMULUS,
         trace=TRACE,
         results=RESULTS,
+        fault_port=", .fault(fault)" if config.streams_store else "",
+        fault_watch=_WATCH if config.streams_store else "",
         write_row=" ".join(f'$fwrite(file, "%u", {lane});' for lane in lanes),
     )
 
