@@ -8,7 +8,6 @@ from typing import Literal
 from .attention_config import AttentionConfig
 from .errors import ConfigError
 
-
 #: What a program can lie in; the last two are outside the FPGA.
 STORES = ("bram", "spram", "flash", "sdram")
 

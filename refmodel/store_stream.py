@@ -105,8 +105,8 @@ class StreamedStarts:
     """When the slabs of N runs start, relative to the start pulse.
 
     start: ``[S, N]``.  closing: ``[N]`` clock in which the end header was pulled.  pulls: ``[words of the image, N]``
-    that of every word, or None.  waits: ``[S + 1, N]`` clocks in which the sequencer stood still for the words of a slab; the
-    last row is the end header's.
+    that of every word, or None.  waits: ``[S + 1, N]`` clocks in which the sequencer stood still for the words of a
+    slab; the last row is the end header's.
     """
 
     start: NDArray[np.int64]

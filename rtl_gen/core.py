@@ -226,7 +226,11 @@ class Core(wiring.Component):
     def _add_stream_store(self, m: Module, store: StreamStore, seq: LayerSequencer) -> None:
         """Words from outside, and the clocks that the sequencer, which stands still without them, does not count."""
         begins = Signal()
-        m.d.comb += [begins.eq(self.start & ~seq.busy), store.begin.eq(begins), self.clocks.eq(seq.clocks + self.stalls)]
+        m.d.comb += [
+            begins.eq(self.start & ~seq.busy),
+            store.begin.eq(begins),
+            self.clocks.eq(seq.clocks + self.stalls),
+        ]
         wiring.connect(m, wiring.flipped(self.words), store.words)
         with m.If(store.stall):
             m.d.sync += self.stalls.eq(self.stalls + 1)

@@ -1,6 +1,6 @@
 # Amaranth declares its statements and components to no type checker.
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
-# pyright: reportOperatorIssue=false, reportOptionalMemberAccess=false
+# pyright: reportOperatorIssue=false, reportOptionalMemberAccess=false, reportReturnType=false
 """Controller of an SDRAM that holds the program: a stream of store words, and host writes while none runs."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Amaranth declares its statements and components to no type checker.
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
-# pyright: reportOperatorIssue=false
+# pyright: reportOperatorIssue=false, reportOptionalMemberAccess=false
 """The core that a simulation runs: with the memory outside the FPGA that its program lies in, if it has one."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 from amaranth import ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from refmodel.config import CoreConfig
 from refmodel.store_stream import sdram_word_columns

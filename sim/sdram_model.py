@@ -157,7 +157,7 @@ class SdramModel(wiring.Component):
             return Cat(counter >= least for counter in counters).all()
 
         rp, rfc = self._clocks(times.rp), self._clocks(times.rfc)
-        check(pins.cke, Rule.CKE)
+        check(pins.cke | (powered == 0), Rule.CKE)
         with m.If(command != Command.NOP):
             check(powered >= power_up, Rule.POWER_UP)
             check(refreshed >= rfc, Rule.RFC)
