@@ -41,7 +41,7 @@ REFUSED = [
     ({"chunk_bits": 13}, "chunk_bits must be 1 to 12, not 13"),
     ({"leak_terms": 3}, "leak_terms must be 0 to 2, not 3"),
     ({"leak_terms": -1}, "leak_terms must be 0 to 2, not -1"),
-    ({"store": "flash"}, "store must be 'bram' or 'spram', not 'flash'"),
+    ({"store": "disk"}, "store must be one of bram, spram, flash, sdram, not 'disk'"),
 ]
 
 
