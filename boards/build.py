@@ -328,6 +328,17 @@ def build(
     return made
 
 
+def generated(board: Board, top: Any) -> dict[str, str]:
+    """What the tools work on, by file name: the design (``top.il``), its constraints and the script of synthesis."""
+    plan = board.platform().prepare(top, "top", emit_src=False)
+    files = {}
+    for name in ("top.il", "top.pcf" if board.family == "ice40" else "top.lpf"):
+        content = plan.files[name]
+        files[name] = content if isinstance(content, str) else content.decode()
+    files["top.il"] = mark_collision_free(files["top.il"])
+    return files | {"synth.ys": _synthesis_script(board)}
+
+
 def _flow(
     board: Board,
     top: Any,
@@ -345,13 +356,8 @@ def _flow(
     record["tools"] = {"kind": kind, **versions}
 
     progress(f"generate: {board.title}")
-    plan = board.platform().prepare(top, "top", emit_src=False)
-    constraints = "top.pcf" if board.family == "ice40" else "top.lpf"
-    for name in ("top.il", constraints):
-        content = plan.files[name]
-        text = content if isinstance(content, str) else content.decode()
-        write_text(folder / name, mark_collision_free(text) if name == "top.il" else text)
-    write_text(folder / "synth.ys", _synthesis_script(board))
+    for name, text in generated(board, top).items():
+        write_text(folder / name, text)
 
     hint = " (the first start of a YoWASP tool compiles it: about a minute)" if kind == "yowasp" else ""
     progress(f"synthesise: {Path(yosys.executable).name} {yosys.version}{hint}")

@@ -111,19 +111,20 @@ def code_digest(shape: Shape) -> str:
     Quick where elaborating the gateware is not: it says whether a kept row is of what there is now.
     """
     config = json.dumps(asdict(shape.config), sort_keys=True)
-    parts = (config, repr(shape.device.place_options), shape.device.synth, _own_code())
+    parts = (config, repr(shape.device.place_options), shape.device.synth, own_code())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 @functools.cache
-def _own_code() -> str:
-    return bare_code(_ROOT)
+def own_code(patterns: tuple[str, ...] = _CODE) -> str:
+    """:func:`bare_code` of this source tree."""
+    return bare_code(_ROOT, patterns)
 
 
-def bare_code(root: Path) -> str:
-    """The modules of a source tree that decide about cores, without comments, docstrings and layout."""
+def bare_code(root: Path, patterns: tuple[str, ...] = _CODE) -> str:
+    """Modules of a source tree, those that decide about cores, without comments, docstrings and layout."""
     parts = []
-    for pattern in _CODE:
+    for pattern in patterns:
         for path in sorted(root.glob(pattern)):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             for node in ast.walk(tree):

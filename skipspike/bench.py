@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import bench_anchors, bench_cores, bench_networks
+from . import bench_anchors, bench_boards, bench_cores, bench_networks
 from .console import note, show, table
 from .progress import Progress, silent
 
@@ -155,6 +155,7 @@ def mount(app: typer.Typer, finish: Callable[..., None]) -> None:
 
     bench_cores.mount(group, finish)
     bench_networks.mount(group, finish)
+    bench_boards.mount(group, finish)
     bench_anchors.mount(group, finish)
 
     @group.command("software")

@@ -121,15 +121,28 @@ def report(folder: str | Path) -> dict[str, Any]:
     }
 
 
-def load(folder: str | Path, *, dry_run: bool = False, progress: Progress = silent) -> dict[str, Any]:
-    """Program the board with a build folder's bitstream; with ``dry_run`` only say by which command."""
+def load(
+    folder: str | Path,
+    *,
+    place: Literal["sram", "flash"] | None = None,
+    programmer: str | None = None,
+    cable: str | None = None,
+    dry_run: bool = False,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Program the board with a build folder's bitstream; with ``dry_run`` only say by which command.
+
+    ``place``: the device's own memory or the board's flash, by default as is usual for the board; ``programmer`` and
+    ``cable``: as of :func:`boards.load.command_for`.  Raises SkipspikeError.
+    """
     from boards.load import load as run
 
     progress("looking for the board", None)
-    done = run(folder, dry_run=dry_run)
+    done = run(folder, place=place, programmer=programmer, cable=cable, dry_run=dry_run)
     return {
         "board": done.board,
         "bitstream": str(done.bitstream),
+        "place": done.place,
         "command": list(done.command),
         "loaded": not done.dry_run,
     }

@@ -295,13 +295,34 @@ def report(folder: Folder, as_json: Json = False) -> None:
 @verb
 def load(
     folder: Folder,
+    flash: Annotated[bool, typer.Option("--flash", help="Into the board's flash, with its program.")] = False,
+    sram: Annotated[bool, typer.Option("--sram", help="Into the device's own memory, until power goes.")] = False,
+    programmer: Annotated[
+        str | None, typer.Option(metavar="TOOL", help="openfpgaloader, iceprog or icesprog, if the board has a choice.")
+    ] = None,
+    cable: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Cable of openFPGALoader, for boards without a programmer.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the command.")] = False,
     as_json: Json = False,
 ) -> None:
     """Program the board with a build."""
     from . import api
 
-    finish(lambda p: api.load(folder, dry_run=dry_run, progress=p), views.load, as_json)
+    if flash and sram:
+        raise typer.BadParameter("load takes --flash or --sram, not both")
+    finish(
+        lambda p: api.load(
+            folder,
+            place="flash" if flash else "sram" if sram else None,
+            programmer=programmer,
+            cable=cable,
+            dry_run=dry_run,
+            progress=p,
+        ),
+        views.load,
+        as_json,
+    )
 
 
 def _difference(result: dict[str, Any]) -> str | None:

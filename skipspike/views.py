@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from .console import show, table
@@ -235,8 +236,9 @@ def report(result: dict[str, Any]) -> None:
 
 
 def load(result: dict[str, Any]) -> None:
-    command = " ".join(result["command"])
-    show(f"{'loaded' if result['loaded'] else 'would load'} {result['bitstream']} into {result['board']}: {command}")
+    place = "flash" if result["place"] == "flash" else "device"
+    done = "loaded" if result["loaded"] else "would load"
+    show(f"{done} {result['bitstream']} into the {place} of {result['board']}: {shlex.join(result['command'])}")
 
 
 def demo(result: dict[str, Any]) -> None:

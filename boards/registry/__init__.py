@@ -5,9 +5,9 @@ from __future__ import annotations
 from refmodel.errors import BoardError
 
 from . import ecp5, ice40
-from .board import Board, Led
+from .board import Board, Led, Programmer
 
-__all__ = ["BOARDS", "Board", "Led", "get_board"]
+__all__ = ["BOARDS", "Board", "Led", "Programmer", "get_board"]
 
 #: Every known board by name.
 BOARDS: dict[str, Board] = {board.name: board for board in (*ice40.BOARDS, *ecp5.BOARDS)}

@@ -32,6 +32,29 @@ def rgb(number: int = 0) -> tuple[Led, ...]:
 
 
 @dataclass(frozen=True)
+class Programmer:
+    """A tool that brings a bitstream into a board.
+
+    tool: as :func:`boards.tools.find_tool` knows it. options: always given.
+    sram, flash: options for the device's own memory and for the flash; None where the tool or the board cannot.
+    """
+
+    tool: str
+    options: tuple[str, ...] = ()
+    sram: tuple[str, ...] | None = None
+    flash: tuple[str, ...] | None = None
+
+
+def openfpgaloader(board: str) -> Programmer:
+    """openFPGALoader, which calls the board ``board``, by JTAG or SPI."""
+    return Programmer("openfpgaloader", ("-b", board), sram=("-m",), flash=("-f",))
+
+
+#: For boards with an FTDI chip at the SPI pins of their iCE40.
+ICEPROG = Programmer("iceprog", sram=("-S",), flash=())
+
+
+@dataclass(frozen=True)
 class Board:
     """One board.
 
@@ -48,11 +71,12 @@ class Board:
     dsps, sprams: multipliers and 256-kbit single-port RAMs.
     core: default core.
     core_brams: block RAMs that the complete design with the default core takes, as built.
-    programmer: programmer and its options; the bitstream's path is appended.
+    programmers: those that can program the board, the usual one first.
     platform: makes a fresh Amaranth platform.
     baud: default speed of the host link.
     leds: those that show the core's state.
     pack_options: more options of the packer.
+    usual: where a bitstream goes unless told otherwise.
     """
 
     name: str
@@ -70,11 +94,12 @@ class Board:
     sprams: int
     core: CoreConfig
     core_brams: int
-    programmer: tuple[str, ...]
+    programmers: tuple[Programmer, ...]
     platform: Callable[[], Any]
     baud: int = 1_000_000
     leds: tuple[Led, ...] = ()
     pack_options: tuple[str, ...] = ()
+    usual: Literal["sram", "flash"] = "sram"
 
     @property
     def bitstream_name(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from refmodel.config import CoreConfig
 
-from .board import Board, Led, rgb
+from .board import Board, Led, Programmer, openfpgaloader, rgb
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def _board(
     *,
     input_clock_hz: int,
     clock_hz: int,
-    programmer: tuple[str, ...],
+    programmers: tuple[Programmer, ...],
     platform: Callable[[], Any],
     **others: Any,
 ) -> Board:
@@ -75,7 +75,7 @@ def _board(
             store="bram",
         ),
         core_brams=die.core_brams,
-        programmer=programmer,
+        programmers=programmers,
         platform=platform,
         **others,
     )
@@ -95,7 +95,7 @@ def _ulx3s(variant: str) -> Board:
         "6",
         input_clock_hz=25_000_000,
         clock_hz=62_500_000,
-        programmer=("openfpgaloader", "-b", "ulx3s"),
+        programmers=(openfpgaloader("ulx3s"),),
         platform=platform,
         leds=(Led("ready", number=0), Led("busy", number=1), Led("error", number=2)),
     )
@@ -115,7 +115,7 @@ def _ecpix5(variant: str) -> Board:
         "8",
         input_clock_hz=100_000_000,
         clock_hz=62_500_000,
-        programmer=("openfpgaloader", "-b", "ecpix5"),
+        programmers=(openfpgaloader("ecpix5"),),
         platform=platform,
         leds=rgb(),
     )
@@ -140,7 +140,8 @@ def _orangecrab(variant: str) -> Board:
         "8",
         input_clock_hz=48_000_000,
         clock_hz=60_000_000,
-        programmer=("openfpgaloader", "-b", "orangeCrab"),
+        programmers=(Programmer("openfpgaloader", ("-b", "orangeCrab"), flash=()),),  # by its boot loader (DFU)
+        usual="flash",
         platform=platform,
         leds=rgb(),
         pack_options=("--freq", "38.8"),  # of the flash at start, as the board's makers have it
@@ -165,8 +166,8 @@ BOARDS = (
         "6",
         input_clock_hz=25_000_000,
         clock_hz=62_500_000,
-        # It has no programmer of its own: -c names the cable at its JTAG pins.
-        programmer=("openfpgaloader", "-b", "colorlight"),
+        # It has no programmer of its own: --cable names the one at its JTAG pins.
+        programmers=(openfpgaloader("colorlight"),),
         platform=_colorlight_5a75b,
         # Its only pins that can receive are the button's, on J19 beside the LED's: they are the UART, there is no LED.
     ),

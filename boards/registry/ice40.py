@@ -7,7 +7,7 @@ from typing import Any
 
 from refmodel.config import CoreConfig
 
-from .board import Board, Led
+from .board import ICEPROG, Board, Led, Programmer, openfpgaloader
 
 
 def _icebreaker() -> Any:
@@ -60,7 +60,8 @@ ICEBREAKER = Board(
     ),
     core_brams=27,
     # openFPGALoader does not list the board by name: it wires the FT2232H as ice40_generic does.
-    programmer=("openfpgaloader", "-b", "ice40_generic"),
+    programmers=(openfpgaloader("ice40_generic"), ICEPROG),
+    usual="flash",  # the way to the device's own memory takes other jumpers
     platform=_icebreaker,
     leds=(Led("error", number=0), Led("ready", number=1)),  # red and green: neither is lit during a run
 )
@@ -71,8 +72,7 @@ BOARDS = (
         ICEBREAKER,
         name="icesugar",
         title="iCESugar (iCE40 UP5K)",
-        # Its debugger takes bitstreams as files: icesprog copies them.
-        programmer=("icesprog",),
+        programmers=(Programmer("icesprog", flash=()),),  # of its own debugger
         platform=_icesugar,
         leds=(Led("error", number=0), Led("ready", number=1), Led("busy", number=2)),  # one LED: red, green, blue
     ),
@@ -107,7 +107,8 @@ BOARDS = (
             store="bram",
         ),
         core_brams=30,
-        programmer=("iceprog",),
+        programmers=(ICEPROG, openfpgaloader("ice40_generic")),
+        usual="flash",
         platform=_hx8k,
         leds=(Led("ready", number=0), Led("busy", number=1), Led("error", number=2)),
     ),

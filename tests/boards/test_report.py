@@ -178,20 +178,61 @@ def programmers(monkeypatch):
     monkeypatch.setattr(load_module, "find_tool", lambda name: Tool(name, name, "1"))
 
 
-def test_commands(programmers):
-    assert command_for(get_board("ulx3s_85f"), "a/top.bit") == ["openfpgaloader", "-b", "ulx3s", "a/top.bit"]
-    assert command_for(get_board("icebreaker"), "top.bin") == ["openfpgaloader", "-b", "ice40_generic", "top.bin"]
-    assert command_for(get_board("icebreaker"), "top.bin", programmer=("iceprog",)) == ["iceprog", "top.bin"]
+@pytest.mark.parametrize(
+    ("board", "options", "command"),
+    [
+        ("ulx3s_85f", {}, "openfpgaloader -b ulx3s -m top.bit"),
+        ("ulx3s_85f", {"place": "flash"}, "openfpgaloader -b ulx3s -f top.bit"),
+        ("icebreaker", {}, "openfpgaloader -b ice40_generic -f top.bit"),
+        ("icebreaker", {"programmer": "iceprog"}, "iceprog top.bit"),
+        ("icebreaker", {"programmer": "iceprog", "place": "sram"}, "iceprog -S top.bit"),
+        ("hx8k_evn", {}, "iceprog top.bit"),
+        ("icesugar", {}, "icesprog top.bit"),
+        ("orangecrab_25f", {}, "openfpgaloader -b orangeCrab top.bit"),
+        ("colorlight_5a75b", {"cable": "ft2232"}, "openfpgaloader -b colorlight -c ft2232 -m top.bit"),
+    ],
+)
+def test_commands(programmers, board, options, command):
+    assert command_for(get_board(board), "top.bit", **options) == command.split()
+
+
+@pytest.mark.parametrize(
+    ("board", "options", "message"),
+    [
+        (
+            "icesugar",
+            {"place": "sram"},
+            r"iCESugar .* cannot be loaded into the device's own .*flash \(--flash\)",
+        ),
+        ("ulx3s_85f", {"programmer": "iceprog"}, "iceprog does not load ulx3s_85f .*; its tools: openfpgaloader"),
+        ("hx8k_evn", {"cable": "ft2232"}, "iceprog takes no cable"),
+    ],
+)
+def test_what_cannot_be_loaded(programmers, board, options, message):
+    with pytest.raises(BoardError, match=message):
+        command_for(get_board(board), "top.bit", **options)
 
 
 def test_dry_run(programmers, folder):
     result = load(folder, dry_run=True)
-    assert result.command == ("openfpgaloader", "-b", "ulx3s", str(folder / "top.bit"))
+    assert result.command == ("openfpgaloader", "-b", "ulx3s", "-m", str(folder / "top.bit"))
+
+
+def test_flash_image_holds_the_program(programmers, folder):
+    image = folder / "flash.bin"
+    image.write_bytes(b"bitstream and program")
+    record = {"file": "flash.bin", "sha256": hashlib.sha256(image.read_bytes()).hexdigest()}
+    _edit(folder, "build.json", flash=record)
+    assert load(folder, dry_run=True, place="flash").command[-2:] == ("-f", str(image))
+    assert load(folder, dry_run=True).command[-2:] == ("-m", str(folder / "top.bit"))
+    image.write_bytes(b"something else")
+    with pytest.raises(BoardError, match=r"flash\.bin is not the file that build\.json records"):
+        load(folder, dry_run=True, place="flash")
 
 
 def test_changed_bitstream_is_refused(programmers, folder):
     (folder / "top.bit").write_bytes(b"other")
-    with pytest.raises(BoardError, match=r"not the bitstream that build\.json records"):
+    with pytest.raises(BoardError, match=r"not the file that build\.json records"):
         load(folder, dry_run=True)
 
 
@@ -228,5 +269,5 @@ def test_programmer_succeeds(monkeypatch, folder, tmp_path):
 
 def test_programmer_missing(monkeypatch, folder):
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(ToolError, match="iceprog is not on PATH"):
-        load(folder, programmer=("iceprog",))
+    with pytest.raises(ToolError, match="icesprog is not on PATH"):
+        command_for(get_board("icesugar"), "top.bin")
