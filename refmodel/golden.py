@@ -22,6 +22,7 @@ from .errors import DataError
 from .golden_run import Bounds, Part, Walker
 from .legality import validate
 from .quantized import IntArray, QuantizedNetwork, TensorInfo, bits_range
+from .state import State, check_state, fresh_state, join_states
 
 Array = NDArray[Any]
 
@@ -46,6 +47,8 @@ class GoldenResult:
 
     fired: fraction of neuron steps that fired (before the combiner; a pool's ones), per layer.
     active: fraction of output values that are not zero, per layer.
+
+    state: with ``keep_state``, the membranes that the next call begins with.
     """
 
     results: IntArray
@@ -55,6 +58,7 @@ class GoldenResult:
     streams: dict[str, Array] = field(default_factory=dict)
     fired: dict[str, float] = field(default_factory=dict)
     active: dict[str, float] = field(default_factory=dict)
+    state: State | None = None
 
 
 def firing_rates(result: GoldenResult, of: Literal["neurons", "outputs"] = "neurons") -> dict[str, float]:
@@ -65,34 +69,50 @@ def firing_rates(result: GoldenResult, of: Literal["neurons", "outputs"] = "neur
     return dict(result.fired if of == "neurons" else result.active)
 
 
-def run(net: QuantizedNetwork, x: Array, *, keep: bool = False, threads: int | None = None) -> GoldenResult:
+def run(
+    net: QuantizedNetwork,
+    x: Array,
+    *,
+    keep: bool = False,
+    threads: int | None = None,
+    state: State | None = None,
+    keep_state: bool = False,
+) -> GoldenResult:
     """Run ``net`` on integers ``x``: ``[N, C, H, W]`` when its input is static, else ``[N, T, C, H, W]``.
 
     ``threads``: how many may work at a time, by default as many as there are processors; they change no result.
-    Raises NetworkError for a network that is not legal, DataError for an input that does not fit it.
+
+    ``state``: the membranes of the N inputs begin as an earlier call with ``keep_state`` left them, None for empty
+    ones; so T steps in several calls make the spikes of one call with all of them.  Results are of this call alone.
+
+    Raises NetworkError for a network that is not legal, DataError for an input or a state that does not fit it.
     """
     infos = validate(net)
     _check_input(net, x)
+    if state is not None:
+        check_state(net, state, len(x))
+    elif keep_state:
+        state = fresh_state(net, len(x))
     size = _images_at_once(net, infos)
-    chunks = [x[i : i + size] for i in range(0, max(1, len(x)), size)]
-    workers = min(len(chunks), usable_processors() if threads is None else max(1, threads))
-    bounds = Bounds.of(net, infos)
+    firsts = range(0, max(1, len(x)), size)
+    workers = min(len(firsts), usable_processors() if threads is None else max(1, threads))
+    bounds = Bounds.of(net, infos, state)
     idle: SimpleQueue[Walker] = SimpleQueue()
     for _ in range(workers):
         idle.put(Walker(net, bounds, min(size, len(x)), keep))
 
-    def work(chunk: Array) -> Part:
-        walker = idle.get()
+    def work(first: int) -> Part:
+        walker, images = idle.get(), slice(first, first + size)
         try:
-            return walker.run(chunk)
+            return walker.run(x[images], None if state is None else state.of(images))
         finally:
             idle.put(walker)
 
     if workers == 1:
-        parts = [work(chunk) for chunk in chunks]
+        parts = [work(first) for first in firsts]
     else:
         with ThreadPoolExecutor(workers) as pool:
-            parts = list(pool.map(work, chunks))
+            parts = list(pool.map(work, firsts))
     results = np.concatenate([part.results for part in parts])
     weights = np.array([len(part.results) for part in parts]) / max(1, len(x))
 
@@ -110,6 +130,7 @@ def run(net: QuantizedNetwork, x: Array, *, keep: bool = False, threads: int | N
         streams=by_layer("streams", np.concatenate),
         fired=by_layer("fired", mean),
         active=by_layer("active", mean),
+        state=join_states([part.state for part in parts if part.state is not None]) if keep_state else None,
     )
 
 

@@ -16,17 +16,26 @@ from .quantized import QuantizedLayer
 Array = NDArray[Any]
 
 
-def fire(layer: QuantizedLayer, inputs: Iterable[Array], fired: Array, kind: type, kept: Array | None = None) -> None:
+def fire(
+    layer: QuantizedLayer,
+    inputs: Iterable[Array],
+    fired: Array,
+    kind: type,
+    kept: Array | None = None,
+    start: list[Array] | None = None,
+) -> list[Array]:
     """Integrate X of T steps; ``fired`` ``[T, N, C, H, W]`` gets the spikes (bool), of MLF units their count (uint8).
 
     kind: the type of the membranes.  ``kept``, of the same shape, gets H, of an MLF unit that of its last level.
+    start: membranes V ``[N, C, H, W]`` of each level before the first step, None for empty ones.
+    Returns V of each level: with ``start`` those after the last step's reset, else without that reset.
     """
     assert layer.threshold is not None
     _, *shape = fired.shape
     levels = [layer.threshold, *([] if layer.levels is None else layer.levels)]
     # of the shape of an image: NumPy is much faster when it need not repeat a number along rows
     thresholds = [np.broadcast_to(level[:, None, None], shape[1:]).astype(kind) for level in levels]
-    membranes = [np.zeros(shape, kind) for _ in levels]
+    membranes = [np.zeros(shape, kind) for _ in levels] if start is None else [v.astype(kind) for v in start]
     counts = len(levels) > 1
     quiet, factor = np.empty(shape, bool), np.empty(shape, kind)
     for t, x in enumerate(inputs):
@@ -43,13 +52,14 @@ def fire(layer: QuantizedLayer, inputs: Iterable[Array], fired: Array, kind: typ
                 fired[t] = ~quiet if level == 0 else fired[t] + ~quiet
             else:
                 np.logical_not(quiet, out=fired[t])
-            if t == len(fired) - 1:
+            if t == len(fired) - 1 and start is None:
                 continue  # nobody reads the membrane after the last step
             if layer.reset == "hard":
                 factor[...] = quiet  # NumPy multiplies numbers of one type much faster
                 membrane *= factor
             elif layer.reset == "soft":
                 membrane -= ~quiet * threshold
+    return membranes
 
 
 def _leak(layer: QuantizedLayer, membrane: Array) -> None:

@@ -14,6 +14,7 @@ from .golden_neurons import fire
 from .golden_synapses import Synapses, exact_type
 from .legality import magnitude, membrane_bound, reach_of, stream_reach, sum_bound
 from .quantized import INPUT, IntArray, QuantizedLayer, QuantizedNetwork, TensorInfo
+from .state import State, keeps_membrane, level_names, state_reach
 
 Array = NDArray[Any]
 
@@ -30,14 +31,18 @@ class Bounds:
     membranes: dict[str, int]
 
     @classmethod
-    def of(cls, net: QuantizedNetwork, infos: dict[str, TensorInfo]) -> Bounds:
+    def of(cls, net: QuantizedNetwork, infos: dict[str, TensorInfo], state: State | None = None) -> Bounds:
+        """Bounds of a run that begins with ``state``."""
         reach = stream_reach(net)
         sums = {}
         for layer in net.layers:
             if layer.weight is not None:
                 most = sum_bound(layer, reach_of(infos[layer.source]))
                 sums[layer.name] = most * net.steps if layer.kind == "readout" else most + magnitude(layer.bias)
-        membranes = {layer.name: membrane_bound(layer, net.steps, infos, reach) for layer in net.layers}
+        membranes = {
+            layer.name: membrane_bound(layer, net.steps, infos, reach) + state_reach(state, layer)
+            for layer in net.layers
+        }
         return cls(infos, sums, membranes)
 
 
@@ -51,6 +56,7 @@ class Part:
     streams: dict[str, Array] = field(default_factory=dict)
     fired: dict[str, float] = field(default_factory=dict)
     active: dict[str, float] = field(default_factory=dict)
+    state: State | None = None
 
 
 class Walker:
@@ -73,11 +79,16 @@ class Walker:
             if layer.weight is not None
         }
 
-    def run(self, x: Array) -> Part:
-        """Results of the images ``x``; a tensor is freed after its last reader."""
+    def run(self, x: Array, state: State | None = None) -> Part:
+        """Results of the images ``x``; a tensor is freed after its last reader.
+
+        state: where their membranes begin; the part then has the state after the run.
+        """
         net = self._net
         frames = x[None] if net.input.static else x.swapaxes(0, 1)
         self._out, self._images = Part(), len(x)
+        self._start, left = state, {}
+        self._left: dict[str, Array] = left
         self._streams: dict[str, Array] = {}
         self._tensors = {INPUT: np.ascontiguousarray(frames, dtype=_smallest(self._infos[INPUT]))}
         if self._keep:
@@ -97,6 +108,8 @@ class Walker:
             for name in {layer.source, layer.shortcut} & set(self._tensors):
                 if last_use[name] == index:
                     del self._tensors[name]
+        if state is not None:
+            self._out.state = State(left, state.steps + net.steps)
         return self._out
 
     def _conv(self, layer: QuantizedLayer) -> None:
@@ -122,7 +135,10 @@ class Walker:
         fired = np.empty(shape, bool if layer.levels is None else np.uint8)
         bound = self._bounds.membranes[layer.name]
         kept = np.empty(shape, _integer(bound)) if self._keep else None
-        fire(layer, x, fired, exact_type(bound), kept)
+        names = level_names(layer) if self._start is not None and keeps_membrane(layer) else []
+        start = [self._start.membranes[name] for name in names] if self._start is not None and names else None
+        after = fire(layer, x, fired, exact_type(bound), kept, start)
+        self._left |= {name: v.astype(np.int64) for name, v in zip(names, after, strict=False)}
         if kept is not None:
             self._keep_membrane(layer, kept)
         self._made(layer, combine(layer, fired, self._shortcut(layer), _smallest(self._infos[layer.name])), fired)
