@@ -63,7 +63,8 @@ def features(config: CoreConfig) -> dict[str, float]:
         "leaks": float(units * config.leak_terms * config.membrane_width * config.leak_shift_max.bit_length()),
         "multipliers": float(units * config.leak_bits),
         "parameters": float(units * config.param_width * -(-config.slots_per_step // 8)),
-        "streams": float(units * config.stream_width),
+        # a stream's registers and adder; of a state memory the registers on both its sides
+        "streams": float(units * (config.stream_width + (config.membrane_width if config.state_depth else 0))),
         "attention": float(config.attention is not None),
     }
 
@@ -79,7 +80,7 @@ def block_features(family: Family, config: CoreConfig) -> dict[str, float]:
 
 
 def memory_blocks(family: Family, config: CoreConfig) -> int:
-    """Block RAMs of spike and occupancy memory, weight banks, stream memory and, if it is of block RAM, the store."""
+    """Block RAMs of spike and occupancy memory, weight banks, stream and state memory, and a store of block RAM."""
     from rtl_gen.spike_memory import ice40_blocks
 
     lanes, rows = config.event_lanes, -(-config.spike_depth // config.scan_words)
@@ -98,6 +99,7 @@ def memory_blocks(family: Family, config: CoreConfig) -> int:
         + lanes * config.stages * blocks(family, 2 * config.bank_depth, config.bank_lanes * config.weight_bits)
         + (blocks(family, config.store_depth, config.store_width) if config.store == "bram" else 0)
         + (blocks(family, config.stream_depth, streams) if streams else 0)
+        + (blocks(family, config.state_depth, config.neuron_units * config.membrane_width) if config.state_depth else 0)
     )
 
 

@@ -55,14 +55,12 @@ def layer_bounds(
     driven_low, driven_high = (np.maximum(x, 0) if gated else x for x in (x_low, x_high))
     if layer.stateless or layer.threshold is None:
         return LayerBounds(low, high, driven_low, driven_high, x_low, x_high)
-    h_low, h_high = _membrane_bounds(layer, driven_low, driven_high, steps)
+    h_low, h_high = membrane_bounds(layer, driven_low, driven_high, steps)
     return LayerBounds(low, high, h_low, h_high, x_low, x_high)
 
 
-def _membrane_bounds(
-    layer: QuantizedLayer, x_low: IntArray, x_high: IntArray, steps: int
-) -> tuple[IntArray, IntArray]:
-    """H of a neuron with memory: of an MLF unit's highest level, which bounds the others."""
+def membrane_bounds(layer: QuantizedLayer, x_low: IntArray, x_high: IntArray, steps: int) -> tuple[IntArray, IntArray]:
+    """Lowest and highest H of a neuron with memory: of an MLF unit's highest level, which bounds the others."""
     assert layer.threshold is not None
     thresholds = layer.threshold[None] if layer.levels is None else np.vstack([layer.threshold[None], layer.levels])
     slack = 1 if len(layer.leak_shifts) > 1 else 0
@@ -84,7 +82,7 @@ def _apply_bounds(layer: QuantizedLayer, steps: int, stream: LayerBounds | None)
     high = np.maximum(stream.input_high, 0)
     if layer.stateless:
         return LayerBounds(zero, zero, zero, high, stream.input_low, stream.input_high)
-    h_low, h_high = _membrane_bounds(layer, zero, high, steps)
+    h_low, h_high = membrane_bounds(layer, zero, high, steps)
     return LayerBounds(zero, zero, h_low, h_high, stream.input_low, stream.input_high)
 
 

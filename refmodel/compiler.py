@@ -19,6 +19,8 @@ from .lowering import lower
 from .program import Op, Program, Slab
 from .quantized import INPUT, QuantizedNetwork, TensorInfo
 from .slab_image import slab_rows
+from .state_bounds import proven_steps, state_bounds
+from .state_plan import StatePlace, plan_state
 from .streams import StreamBuffer, plan_streams
 from .window_fields import window_fields
 
@@ -31,8 +33,11 @@ _COMBINE = {
 }
 
 
-def compile_network(net: QuantizedNetwork, config: CoreConfig) -> Program:
+def compile_network(net: QuantizedNetwork, config: CoreConfig, *, keep_state: bool | None = None) -> Program:
     """Map ``net`` to ``config``.
+
+    keep_state: whether runs leave their membranes for the next one (docs/streaming.md); None: if the core has a
+    state memory.
 
     Raises
     ------
@@ -46,9 +51,15 @@ def compile_network(net: QuantizedNetwork, config: CoreConfig) -> Program:
             f"network '{net.name}' runs for T={net.steps} steps, this core for at most {most}; use fewer"
         )
     bounds = network_bounds(net)
+    keeps = config.state_depth > 0 if keep_state is None else keep_state
+    state = plan_state(net, config) if keeps else {}
     streams = plan_streams(net, config)
     ops = _ops(net, config, bounds)
     buffers = plan_buffers(net, config)
+    steps = None
+    if keeps:  # thresholds are stored as all runs together need them, not one alone
+        steps = proven_steps(net, config, bounds)
+        bounds = state_bounds(net, bounds, steps)
     parts: list[NDArray[np.uint8]] = []  # of the image
     words = 0
     slabs: list[Slab] = []
@@ -58,6 +69,7 @@ def compile_network(net: QuantizedNetwork, config: CoreConfig) -> Program:
                 descriptor = _descriptor(net, config, op, group, buffers, chunks)
                 descriptor |= _neuron_fields(config, op)
                 descriptor |= _stream_fields(config, op, group, plane, streams)
+                descriptor |= _state_fields(op, group, state)
                 if op.extracts:
                     descriptor |= _extraction_fields(op, group, plane, buffers)
                 slab = Slab(op, group, words, descriptor, plane)
@@ -74,7 +86,9 @@ def compile_network(net: QuantizedNetwork, config: CoreConfig) -> Program:
             f"network '{net.name}' needs {len(image)} words of {config.store_width} bits in the resting store, "
             f"this core has {config.store_depth}; use fewer weight bits or channels, or a board with more memory"
         )
-    return Program(config, net, tuple(ops), tuple(slabs), buffers, streams, image, chunks, original)
+    return Program(
+        config, net, tuple(ops), tuple(slabs), buffers, streams, image, chunks, original, keeps, state, steps
+    )
 
 
 def _ops(net: QuantizedNetwork, config: CoreConfig, bounds: dict[str, LayerBounds]) -> list[Op]:
@@ -194,6 +208,11 @@ def _attention_fields(config: CoreConfig, slab: Slab) -> dict[str, int]:
         "pool_base": group * config.slots_per_step if channels else 0,
         "lanes_last": min(config.output_lanes, op.out.shape[0] - group * config.output_lanes) - 1,
     }
+
+
+def _state_fields(op: Op, group: int, state: dict[str, StatePlace]) -> dict[str, int]:
+    place = state.get(op.layer.name)
+    return {} if place is None else {"state": place.base + group * place.group_words, "keeps_state": 1}
 
 
 def _extraction_fields(op: Op, group: int, plane: int, buffers: dict[str, Buffer]) -> dict[str, int]:

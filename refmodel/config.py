@@ -54,6 +54,8 @@ class CoreConfig:
     stream_width: bits of a membrane stream's value (signed); 0 builds no membrane streams.
     stream_depth: words of the stream memory (a word is one neuron slot, NU values).
     attention: sizes of the attention unit (SynA); None builds none.  It needs membrane streams.
+    state_depth: words of the state memory, which keeps membranes between runs (a word is one neuron slot, NU
+        membranes); 0 builds none.
     """
 
     event_lanes: int = 2
@@ -87,6 +89,7 @@ class CoreConfig:
     stream_width: int = 0
     stream_depth: int = 1024
     attention: AttentionConfig | None = None
+    state_depth: int = 0
 
     def __post_init__(self) -> None:
         if isinstance(self.attention, dict):  # as dataclasses.asdict leaves it
@@ -137,6 +140,10 @@ class CoreConfig:
             (
                 self.attention is None or self.stream_width > 0,
                 "attention needs stream_width > 0: X waits in the stream memory for its gates",
+            ),
+            (
+                self.state_depth == 0 or self.state_depth >= 4,
+                f"state_depth must be 0 or at least 4, not {self.state_depth}",
             ),
             (self.store in STORES, f"store must be one of {', '.join(STORES)}, not {self.store!r}"),
             (
@@ -208,6 +215,10 @@ class CoreConfig:
     @property
     def stream_addr_bits(self) -> int:
         return (self.stream_depth - 1).bit_length()
+
+    @property
+    def state_addr_bits(self) -> int:
+        return max(1, (self.state_depth - 1).bit_length())
 
     @property
     def store_addr_bits(self) -> int:

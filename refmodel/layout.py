@@ -56,7 +56,7 @@ LOAD_OVERHEAD = 4
 #: Fields that are read in the clock in which a slab starts and never again. They come last, and the sequencer does
 #: not keep those in the descriptor's last word.
 START_FIELDS = frozenset(
-    ("src", "origin_y", "slack_y", "tag_y", "out_y_last", "dst", "sc", "stream_in", "stream_out", "spare")
+    ("src", "origin_y", "slack_y", "tag_y", "out_y_last", "dst", "sc", "stream_in", "stream_out", "state", "spare")
 )
 #: Clocks from a neuron slot's start to its input being written to the stream memory.
 SLOT_TO_STREAM = 3
@@ -65,6 +65,12 @@ SLOT_TO_STREAM = 3
 def slot_to_spike(config: CoreConfig) -> int:
     """Clocks from a neuron slot's start to its spike and membrane being known; streams and gates take one each."""
     return 4 + (config.stream_width > 0) + (config.attention is not None)
+
+
+def slot_to_state(config: CoreConfig) -> int:
+    """Clocks from a neuron slot's start to its membrane, leak included, being written to the state memory."""
+    one_clock = config.slots_per_step > config.NEURON_LOOP and config.leak_terms < 2 and not config.leak_bits
+    return slot_to_spike(config) + (2 if one_clock else 3)
 
 
 def slot_to_writeback(config: CoreConfig) -> int:
@@ -189,6 +195,7 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
         ("result_group", groups),
         *options,
         *(streams if config.stream_width else ()),
+        *((("state", config.state_addr_bits), ("keeps_state", 1)) if config.state_depth else ()),
     )
     return _fields(*_start_fields_last(config, fields))
 
@@ -267,6 +274,10 @@ def probe_fields(config: CoreConfig) -> tuple[Field, ...]:
     if config.stream_width:
         streams = [("stream_valid", 1), ("stream_addr", config.stream_addr_bits)]
         streams += [(f"stream{u}_value", config.stream_width) for u in range(config.neuron_units)]
+    states: list[tuple[str, int]] = []
+    if config.state_depth:
+        states = [("state_valid", 1), ("state_addr", config.state_addr_bits)]
+        states += [(f"state{u}_value", config.membrane_width) for u in range(config.neuron_units)]
     return _fields(
         *lanes,
         ("array_op", 2),
@@ -278,6 +289,7 @@ def probe_fields(config: CoreConfig) -> tuple[Field, ...]:
         ("load_kind", load_kind_bits(config)),
         ("load_addr", config.store_addr_bits),
         *streams,
+        *states,
         ("done", 1),
     )
 

@@ -18,6 +18,7 @@ from .layout import descriptor_words
 from .limits import stored_threshold
 from .program import Op
 from .quantized import QuantizedNetwork
+from .state_plan import state_words
 from .streams import stream_words
 from .window_fields import address_span, depth_for_span
 
@@ -76,6 +77,7 @@ _WHAT = {
     "chunk_bits": "bits of the number of time chunks",
     "spike_depth": "words of the spike memory",
     "stream_depth": "words of the stream memory",
+    "state_depth": "words of the state memory",
     "store_depth": "words of the resting store",
 }
 
@@ -102,6 +104,8 @@ def plan(lowered: QuantizedNetwork, config: CoreConfig) -> Plan:
     spike_words = max(buffer.base + buffer.words for buffer in plan_buffers(lowered, room).values())
     need("spike_depth", spike_words)
     need("stream_depth", stream_words(lowered, room))
+    if config.state_depth:
+        need("state_depth", state_words(lowered, config))
     larger = _with(config, most)
     need("store_depth", 1 + sum(_slabs(op) * _slab_words(larger, op) for op in ops))
     larger = _with(config, most)
@@ -121,7 +125,7 @@ def _roomy(config: CoreConfig) -> CoreConfig:
         acc_width=47, membrane_width=48, bank_depth=1 << 40, spike_depth=1 << 40, store_depth=1 << 40,
         max_planes=config.slots_per_chunk - 2, source_planes=32, result_depth=1 << 20, dim_bits=12, kernel_bits=12,
         chunk_bits=12, leak_terms=2, leak_shift_max=4, leak_bits=15, rectify=True, signed_sources=True, stream_width=48,
-        stream_depth=1 << 40,
+        stream_depth=1 << 40, state_depth=1 << 40 if config.state_depth else 0,
     )  # fmt: skip
 
 
@@ -191,6 +195,7 @@ def _memory_bits(config: CoreConfig, setting: str, words: int) -> int | None:
         "store_depth": config.store_width,
         "spike_depth": config.spike_width,
         "stream_depth": config.neuron_units * config.stream_width,
+        "state_depth": config.neuron_units * config.membrane_width,
         "bank_depth": 2 * config.event_lanes * config.output_lanes * config.weight_bits,
     }.get(setting)
     return None if width is None else words * width
@@ -210,6 +215,9 @@ def _memory(
         "stream_words": most.get("stream_depth", (0, None))[0],
         "stream_depth": config.stream_depth if config.stream_width else 0,
         "stream_width": larger.neuron_units * larger.stream_width,
+        "state_words": most.get("state_depth", (0, None))[0],
+        "state_depth": config.state_depth,
+        "state_width": larger.neuron_units * larger.membrane_width if config.state_depth else 0,
         "bank_words": most["bank_depth"][0],
         "bank_depth": config.bank_depth,
     }

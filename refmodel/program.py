@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from .errors import DataError
 from .image import StoreImage
 from .layout import descriptor_words
 from .quantized import INPUT, QuantizedLayer, QuantizedNetwork, TensorInfo, bits_range
+from .state_plan import StatePlace
 from .streams import StreamBuffer
 
 
@@ -94,6 +95,9 @@ class Program:
     """A compiled network for one core configuration.
 
     ``original`` is what was compiled, ``network`` the same lowered (:mod:`refmodel.lowering`): what the core runs.
+
+    keeps_state: whether runs leave their membranes in the state memory, each layer's at its place of ``state``.
+    state_steps: steps after which they are still proven to fit; None: endlessly.
     """
 
     config: CoreConfig
@@ -105,6 +109,9 @@ class Program:
     image: StoreImage
     chunks: int
     original: QuantizedNetwork
+    keeps_state: bool = False
+    state: dict[str, StatePlace] = field(default_factory=dict)
+    state_steps: int | None = None
 
     @property
     def classes(self) -> int:
@@ -122,6 +129,9 @@ class Program:
             "stream_words": max((s.base + s.words for s in self.streams.values()), default=0),
             "stream_depth": self.config.stream_depth if self.config.stream_width else 0,
             "stream_width": self.config.neuron_units * self.config.stream_width,
+            "state_words": sum(place.words for place in self.state.values()),
+            "state_depth": self.config.state_depth,
+            "state_width": self.config.neuron_units * self.config.membrane_width if self.config.state_depth else 0,
             "bank_words": max(op.weights for op in self.ops),
             "bank_depth": self.config.bank_depth,
         }

@@ -81,6 +81,7 @@ def smallest(base: CoreConfig, shape: Shape, weight_bits: int, *, proven: bool =
         signed_sources=False,
         stream_width=0,
         stream_depth=_STEP,
+        state_depth=_STEP if base.state_depth else 0,
     )
 
 
@@ -98,7 +99,7 @@ def tailored(
     config = plan(lowered, smallest(base, shape, bits, proven=proven)).config
     depths = {
         setting: -(-getattr(config, setting) // _STEP) * _STEP
-        for setting in ("spike_depth", "store_depth", "stream_depth")
+        for setting in ("spike_depth", "store_depth", "stream_depth", "state_depth")
     }
     if external:
         depths["store_depth"] = _STEP

@@ -28,8 +28,10 @@ from .layout import (
     probe_bits,
     probe_fields,
     slot_to_spike,
+    slot_to_state,
     slot_to_writeback,
 )
+from .membranes import integer_leak
 from .occupancy import pad_tensor, time_masks
 from .program import Op, Program, Slab
 from .quantized import QuantizedNetwork
@@ -141,6 +143,9 @@ def run_trace(
         run = _SlabRun(program, slab, timing.slabs[number], values[slab.group], begin, image)
         if op.layer.keeps_stream:
             _put_stream(rows, run)
+        if op.layer.name in program.state:
+            assert golden.state is not None, "a program that keeps its state needs golden results that have it"
+            _put_state(rows, run, golden.state.membranes[op.layer.name][image])
         _put_neurons(rows, run)
     rows.put("done", np.array([total - 1]), np.array([1]))
     return rows.words
@@ -275,6 +280,25 @@ def _put_stream(rows: _Rows, run: _SlabRun) -> None:
     value = run.values.stream.reshape(-1, config.neuron_units)
     for u in range(config.neuron_units):
         rows.put(f"stream{u}_value", clock.reshape(-1), value[:, u])
+
+
+def _put_state(rows: _Rows, run: _SlabRun, after: NDArray[np.int64]) -> None:
+    """The membranes ``after`` ``[C, H, W]`` the run, leak included, written in the slots of its last step."""
+    program, config, op = run.program, run.program.config, run.slab.op
+    place, slots = program.state[op.layer.name], config.slots_per_step
+    first = run.first_slots[program.chunks - 1 :: program.chunks]  # of each tile's last chunk
+    channels, height, width = after.shape
+    lanes = np.zeros((place.groups * config.output_lanes, height * width), np.int64)
+    lanes[:channels] = integer_leak(op.layer, after.astype(np.int64)).reshape(channels, -1)
+    mine = lanes.reshape(place.groups, config.output_lanes, -1)[run.slab.group].T  # [tiles, P]
+    step = (program.network.steps - 1) % config.time_lanes
+    clock = (first[:, None] + step * slots + np.arange(slots) + slot_to_state(config)).reshape(-1)
+    rows.put("state_valid", clock, np.ones(len(clock), np.int64))
+    base = place.base + run.slab.group * place.group_words
+    rows.put("state_addr", clock, base + np.arange(len(clock)))
+    value = mine.reshape(-1, config.neuron_units)
+    for u in range(config.neuron_units):
+        rows.put(f"state{u}_value", clock, value[:, u])
 
 
 def slab_values(

@@ -81,6 +81,10 @@ class Kept:
         """The statement that makes the value 0."""
         return self.register.eq(-1 if self.inverted else 0)
 
+    def begun(self, value: Value):
+        """The statement that makes it ``value``."""
+        return self.register.eq(~value if self.inverted else value)
+
 
 def add_kept(m: Module, platform: Any, name: str, a: Value, kept: Kept, width: int) -> Value:
     """a + kept, signed, ``width`` bits."""

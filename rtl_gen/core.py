@@ -20,6 +20,7 @@ from .readout import Readout
 from .sequencer import LayerSequencer
 from .shortcut_queue import ShortcutQueue
 from .spike_memory import SpikeMemory
+from .state_memory import StateMemory
 from .store import ResidentStore
 from .stream_memory import StreamMemory
 from .stream_store import StreamStore, words_signature
@@ -44,6 +45,8 @@ class Core(wiring.Component):
     -------
     load: stream of :func:`rtl_gen.layouts.load_layout`; ready while idle.
     start, busy, done: run control; ``done`` is a pulse.
+    resume: with a state memory, in the clock of ``start``: membranes begin where the last run left them, if there
+        was one since the reset; else, and with 0, they begin anew.
     result_addr, result_data: potentials by class, one clock latency, valid while idle.
     argmax: class with the largest potential, lowest index first.
     clocks: clocks from ``start`` to ``done`` of the last run.
@@ -75,6 +78,8 @@ class Core(wiring.Component):
             members |= {"words": Out(words_signature(config)), "stalls": Out(32)}
         if config.store == "sdram":
             members["store_write"] = Out(stream.Signature(store_write_layout(config)))
+        if config.state_depth:
+            members["resume"] = In(1)
         if probe:
             members["probe"] = Out(probe_layout(config).size)
         super().__init__(members)
@@ -206,6 +211,25 @@ class Core(wiring.Component):
                 neurons.stream.eq(streams.read),
             ]
 
+        state = None
+        if cfg.state_depth:
+            m.submodules.state = state = StateMemory(config=cfg)
+            resumes, left = Signal(), Signal()  # left: a run has left its membranes
+            m.d.comb += [
+                state.restart.eq(seq.slab_start),
+                state.base.eq(descriptor.state),
+                state.keeps.eq(descriptor.keeps_state),
+                state.resumes.eq(resumes),
+                state.next.eq(neurons.begun),
+                state.write.eq(neurons.keep),
+                state.values.eq(neurons.kept),
+                neurons.begins.eq(state.read),
+            ]
+            with m.If(self.start & ~seq.busy):
+                m.d.sync += [resumes.eq(self.resume & left), left.eq(0)]
+            with m.Elif(seq.done):
+                m.d.sync += left.eq(1)
+
         if cfg.attention is not None:
             self._add_attention(m, cfg.attention, seq, neurons, store, written)
 
@@ -220,7 +244,7 @@ class Core(wiring.Component):
         ]
         if self._probe:
             stalled = store.stall if isinstance(store, StreamStore) else Const(0)
-            self._add_probe(m, fetch, neurons, writeback, seq, streams, stalled)
+            self._add_probe(m, fetch, neurons, writeback, seq, streams, state, stalled)
         return m
 
     def _add_stream_store(self, m: Module, store: StreamStore, seq: LayerSequencer) -> None:
@@ -289,6 +313,7 @@ class Core(wiring.Component):
         writeback: WriteBack,
         seq: LayerSequencer,
         streams: StreamMemory | None,
+        state: StateMemory | None,
         stalled: Value,
     ) -> None:
         cfg = self._config
@@ -314,6 +339,14 @@ class Core(wiring.Component):
             for u in range(cfg.neuron_units):
                 m.d.comb += trace[f"stream{u}_value"].eq(Mux(streams.write_en, streams.values[u], 0))
         loading = (seq.load_kind != LoadKind.NONE) & ~stalled
+        if state is not None:
+            m.d.comb += [
+                trace.state_valid.eq(state.write_en),
+                trace.state_addr.eq(Mux(state.write_en, state.write_addr, 0)),
+            ]
+            for u in range(cfg.neuron_units):
+                m.d.comb += trace[f"state{u}_value"].eq(Mux(state.write_en, state.values[u], 0))
+        loading = seq.load_kind != LoadKind.NONE
         m.d.comb += [
             trace.array_op.eq(fetch.bundle.op),
             trace.neuron_valid.eq(neurons.out_valid),

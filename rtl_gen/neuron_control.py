@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from refmodel.config import CoreConfig
-from refmodel.layout import descriptor_fields, slot_to_spike
+from refmodel.layout import descriptor_fields, slot_to_spike, slot_to_state
 
 
 def slot_layout(config: CoreConfig) -> data.StructLayout:
@@ -15,9 +15,11 @@ def slot_layout(config: CoreConfig) -> data.StructLayout:
 
     valid; index: which of the unit's lanes; first: the membrane starts anew; fake: the step
     lies past T, nothing may fire; end: the chunk's last step (a readout's result is final).
+    keep, with a state memory: the membrane is kept for the next run.
     """
     index = max(1, (config.slots_per_step - 1).bit_length())
-    return data.StructLayout({"valid": 1, "index": index, "first": 1, "fake": 1, "end": 1})
+    keep = {"keep": 1} if config.state_depth else {}
+    return data.StructLayout({"valid": 1, "index": index, "first": 1, "fake": 1, "end": 1, **keep})
 
 
 def mode_layout(config: CoreConfig) -> data.StructLayout:
@@ -28,7 +30,7 @@ def mode_layout(config: CoreConfig) -> data.StructLayout:
 def _mode_fields(config: CoreConfig) -> list[tuple[str, int]]:
     wanted = {
         "readout", "soft_reset", "no_reset", "stateless", "use_current", "leak_a", "leak_b", "leak_factor",
-        "leak_multiply", "rectify", "extract", "extract_bit", "gated", "combine",
+        "leak_multiply", "rectify", "extract", "extract_bit", "gated", "combine", "keeps_state",
     }  # fmt: skip
     return [(field.name, field.width) for field in descriptor_fields(config) if field.name in wanted]
 
@@ -53,6 +55,11 @@ def spike_to_write(config: CoreConfig) -> int:
     return 2 if config.leak_terms < 2 and not config.leak_bits else 3
 
 
+def loading_clock(config: CoreConfig) -> int:
+    """Clocks from a slot to the clock in which the register of V takes a membrane that begins."""
+    return joining_clock(config) - (not in_ring(config))
+
+
 def leak_layout(config: CoreConfig) -> data.StructLayout:
     """A leak term's shift as a unit takes it: ``by`` = a - 1, if it is ``on``."""
     del config
@@ -67,6 +74,8 @@ def control_layout(config: CoreConfig) -> data.StructLayout:
     V = H - threshold.  leak_a, leak_b: see :func:`leak_layout`.
     """
     clocks = slot_to_spike(config) + spike_to_write(config) + 1
+    if config.state_depth:
+        clocks = max(clocks, slot_to_state(config) + 1)
     return data.StructLayout(
         {
             "slots": data.ArrayLayout(slot_layout(config), clocks),

@@ -35,6 +35,8 @@ def value_members(config: CoreConfig) -> dict[str, wiring.Member]:
         members |= {"stream": In(signed(config.stream_width)), "input": Out(signed(config.stream_width))}
     if config.attention is not None:
         members["gate"] = In(GATE_BITS)
+    if config.state_depth:
+        members |= {"begins": In(signed(config.membrane_width)), "kept": Out(signed(config.membrane_width))}
     return members
 
 
@@ -60,6 +62,8 @@ class NeuronDatapath(wiring.Component):
     stream: with membrane streams: R of the slot of the clock before; input: X = sum + constant + R of the one
         that started ``SLOT_TO_STREAM`` clocks before.
     gate: with attention: the gate of the slot that started ``SLOT_TO_STREAM`` clocks before.
+    begins: with a state memory: V, leak included, of a slot that is ``first``, ``loading_clock`` clocks after it.
+    kept: leak(V) for the next step, ``slot_to_state`` clocks after the slot, of those with ``keep``.
     spike, membrane: S and H of the slot that started ``slot_to_spike`` clocks before.
     """
 
@@ -85,9 +89,12 @@ class NeuronDatapath(wiring.Component):
         arriving = self._add_input(m, platform)
         driven = Mux(self.mode.rectify & arriving[-1], 0, arriving) if cfg.rectify else arriving
         h, margin = Signal(wide, reset_less=True), Signal(wide, reset_less=True)
+        last = Signal(wide, name="leaked_last", reset_less=True)
         before = Kept(width=width, inverted=ring and leaks_inverted(cfg, platform), name="before")
         if ring:
             moves = slots[joins + 1].valid
+            if cfg.state_depth:  # what is kept moves on to its end, also when no slot follows
+                moves |= Cat(slots[joins + clock].valid & slots[joins + clock].keep for clock in (2, 3)).any()
             less = Signal(wide, name="input_less_threshold", reset_less=True)
             here = Signal.like(arriving, name="input_late", reset_less=True)
             m.d.sync += [
@@ -129,7 +136,10 @@ class NeuronDatapath(wiring.Component):
             with m.If(moves):
                 m.d.sync += before.register.eq(leaked)
             with m.If(slots[joins].valid & slots[joins].first):
-                m.d.sync += before.cleared()
+                m.d.sync += before.begun(self.begins) if cfg.state_depth else before.cleared()
+            if cfg.state_depth:
+                m.d.sync += last.eq(~leaked if before.inverted else leaked)
+                m.d.comb += self.kept.eq(last)
         else:
             self._add_memory(m, before.register, leaked, platform)
         return m
@@ -184,10 +194,11 @@ class NeuronDatapath(wiring.Component):
         """The membranes between their slots; ``before`` has the one of the slot that H is made for.
 
         A membrane that starts anew comes as 0: on iCE40 from a word that is never written, which saves a
-        register behind the block RAM; elsewhere by the register, which the block RAM's delay wants.
+        register behind the block RAM; elsewhere by the register, which the block RAM's delay wants, and which
+        takes the membranes of a state memory as well.
         """
         cfg, slots = self._config, self.controls.slots
-        on_ice40 = isinstance(platform, SiliconBluePlatform)
+        on_ice40 = isinstance(platform, SiliconBluePlatform) and not cfg.state_depth
         stored = Signal(signed(cfg.membrane_width), name="leaked_late", reset_less=True)
         m.d.sync += stored.eq(leaked)
         lanes = cfg.slots_per_step
@@ -206,10 +217,12 @@ class NeuronDatapath(wiring.Component):
             write.data.eq(~stored if leaks_inverted(cfg, platform) else stored),
             read.en.eq(1),
         ]
+        if cfg.state_depth:
+            m.d.comb += self.kept.eq(write.data)
         if on_ice40:
             m.d.comb += [read.addr.eq(Cat(slots[joins - 1].index, slots[joins - 1].first)), before.eq(read.data)]
         else:
             m.d.comb += read.addr.eq(slots[joins - 2].index)
             m.d.sync += before.eq(read.data)
             with m.If(slots[joins - 1].first):
-                m.d.sync += before.eq(0)
+                m.d.sync += before.eq(self.begins if cfg.state_depth else 0)

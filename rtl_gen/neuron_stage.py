@@ -10,10 +10,10 @@ from amaranth.lib.wiring import In, Out
 
 from refmodel.attention import GATE_BITS
 from refmodel.config import CoreConfig
-from refmodel.layout import CombineOp, slot_to_spike
+from refmodel.layout import CombineOp, slot_to_spike, slot_to_state
 
 from .layouts import param_layout
-from .neuron_control import NeuronControl, comparing_clock, mode_layout, slot_layout
+from .neuron_control import NeuronControl, comparing_clock, loading_clock, mode_layout, slot_layout
 from .neuron_datapath import NeuronDatapath
 from .neuron_params import NeuronParams
 
@@ -34,6 +34,8 @@ class NeuronStage(wiring.Component):
     sums: its synaptic sums, one a unit: of output lanes slot_index*NU .. + NU-1 at step slot_step (combinational).
     mode, last_step, chunks_last: from the descriptor.
     stream, inputs, slot, tile_end: with membrane streams: to and from :class:`StreamMemory`.
+    begins, begun, kept, keep: with a state memory: to and from :class:`StateMemory` (its read, next, values,
+        write).
     gates: with attention: from :class:`AttentionUnit`.
     shortcut_pop, shortcut_word: the tile's shortcut word for membrane shortcuts.  It stands from the clock of
         ``drained`` on until it is popped, before the tile's last slot.
@@ -51,6 +53,9 @@ class NeuronStage(wiring.Component):
             streams = {"stream": In(values), "inputs": Out(values), "slot": Out(1), "tile_end": Out(1)}
         if cfg.attention is not None:
             streams["gates"] = In(data.ArrayLayout(GATE_BITS, cfg.neuron_units))
+        if cfg.state_depth:
+            membranes = data.ArrayLayout(signed(cfg.membrane_width), cfg.neuron_units)
+            streams |= {"begins": In(membranes), "begun": Out(1), "kept": Out(membranes), "keep": Out(1)}
         super().__init__(
             {
                 **streams,
@@ -130,6 +135,14 @@ class NeuronStage(wiring.Component):
         if cfg.stream_width:
             m.d.comb += [self.slot.eq(active), self.tile_end.eq(last & chunk_last)]
 
+        if cfg.state_depth:
+            begins, ends = controls.slots[loading_clock(cfg) - 1], controls.slots[slot_to_state(cfg)]
+            m.d.comb += [
+                control.slot.keep.eq(chunk_last & (step == self.last_step) & self.mode.keeps_state),
+                self.begun.eq(begins.valid & begins.first),
+                self.keep.eq(ends.valid & ends.keep),
+            ]
+
         m.submodules.params = params = NeuronParams(config=cfg, units=units)
         m.d.comb += [
             params.run_half.eq(self.run_half),
@@ -163,6 +176,8 @@ class NeuronStage(wiring.Component):
             ]
             if cfg.stream_width:
                 m.d.comb += [path.stream.eq(self.stream[u]), self.inputs[u].eq(path.input)]
+            if cfg.state_depth:
+                m.d.comb += [path.begins.eq(self.begins[u]), self.kept[u].eq(path.kept)]
             if cfg.attention is not None:
                 m.d.comb += path.gate.eq(self.gates[u])
         return m

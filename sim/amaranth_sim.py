@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,12 +39,14 @@ def simulate(
     core: Any | None = None,
     limit: int = 1_000_000,
     vcd: str | None = None,
+    resumes: Collection[int] = (),
 ) -> list[Run]:
     """Load and run each (program, input) in turn on one core, from a random state.
 
     Before the first one the core runs a random program on random spikes for a while and is
     then reset, which leaves memories and data registers as random as hardware wakes up.
-    A program is loaded only when it differs from the one before.
+    A program is loaded only when it differs from the one before.  ``resumes``: numbers of the jobs whose membranes
+    begin where the job before left them.
     """
     config = jobs[0][0].config
     dut: Any = core or simulated_core(config)
@@ -68,7 +70,7 @@ def simulate(
         await ctx.tick()
         ctx.set(sync.rst, 0)
         loaded = None
-        for program, x in jobs:
+        for number, (program, x) in enumerate(jobs):
             if program is not loaded:
                 for addr, word in enumerate(program.image):
                     await load(ctx, 0, addr, word)
@@ -78,6 +80,8 @@ def simulate(
                 await load(ctx, 1, addr, word)
             ctx.set(dut.load.valid, 0)
             ctx.set(dut.start, 1)
+            if config.state_depth:
+                ctx.set(dut.resume, number in resumes)
             await ctx.tick()
             ctx.set(dut.start, 0)
             rows = []

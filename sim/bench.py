@@ -44,6 +44,7 @@ async def run_jobs(dut) -> None:
         await Timer(20, "ns")
         dut.classes.value = program.classes
         dut.limit.value = 2 * session.expected_clocks(number) + 1000
+        dut.resume.value = int(number in job.resumes)
         dut.run_go.value = 1
         await RisingEdge(dut.finished)
         dut.run_go.value = 0

@@ -27,6 +27,7 @@ module harness;
   initial #1 rst = 1;  // an edge: Icarus evaluates no logic whose inputs have not changed since the start
   reg load_go = 0;
   reg run_go = 0;
+  reg resume = 0;
   reg [31:0] stimulus_words = 0;
   reg [31:0] classes = 0;
   reg [31:0] limit = 0;
@@ -45,7 +46,7 @@ module harness;
   wire [{probe_high}:0] probe;
   wire [{row_high}:0] row = {{ {row_pad}probe }};
   core dut (.clk(clk), .rst(rst), .load__payload(payload), .load__valid(valid), .load__ready(ready),
-    .start(start), .busy(busy), .done(done), .result_addr(result_addr), .result_data(result_data),
+    .start(start), {resume}.busy(busy), .done(done), .result_addr(result_addr), .result_data(result_data),
     .argmax(argmax), .clocks(clocks), .probe(probe){fault_port});
 {fault_watch}
   localparam IDLE = 0, LOAD = 1, RUN = 2, READ = 3;
@@ -133,6 +134,7 @@ def harness(config: CoreConfig, stimulus_depth: int) -> str:
         probe_high=probe_bits(config) - 1,
         row_high=words * 32 - 1,
         row_pad=f"{pad}'d0, " if pad else "",
+        resume=".resume(resume), " if config.state_depth else "",
         stimulus=STIMULUS,
         trace=TRACE,
         results=RESULTS,

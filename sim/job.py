@@ -31,6 +31,8 @@ _BATCH = 24
 class Job:
     """networks; runs: (network index, input) in order; faults: bits to flip in the image that the core gets.
 
+    resumes: numbers of the runs whose membranes begin where the run before left them.
+
     A fault is (network index, store address, mask to xor): the model does not know of it, so
     the comparison must find it.
     """
@@ -39,6 +41,7 @@ class Job:
     networks: tuple[QuantizedNetwork, ...]
     runs: tuple[tuple[int, NDArray[np.integer]], ...]
     faults: tuple[tuple[int, int, int], ...] = ()
+    resumes: tuple[int, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Write the job's files."""
@@ -52,6 +55,7 @@ class Job:
             "networks": len(self.networks),
             "runs": [net for net, _ in self.runs],
             "faults": self.faults,
+            "resumes": self.resumes,
         }
         (folder / "job.json").write_text(json.dumps(text))
 
@@ -67,7 +71,7 @@ class Job:
         with np.load(folder / "inputs.npz", allow_pickle=False) as arrays:
             runs = tuple((net, arrays[f"x{i}"]) for i, net in enumerate(text["runs"]))
         faults = tuple((int(a), int(b), int(c)) for a, b, c in text["faults"])
-        return Job(CoreConfig(**text["config"]), tuple(nets), runs, faults)
+        return Job(CoreConfig(**text["config"]), tuple(nets), runs, faults, tuple(text["resumes"]))
 
 
 @dataclass
@@ -105,13 +109,15 @@ class Session:
     def _model(self, number: int) -> tuple[golden.GoldenResult, RunTiming, int]:
         if number not in self._batch:
             net = self.job.runs[number][0]
+            keeps = self.programs[net].keeps_state
+            before = self._batch[number - 1][0].state if number in self.job.resumes else None
             numbers = [number]
-            while len(numbers) < _BATCH and numbers[-1] + 1 < len(self.job.runs):
+            while not keeps and len(numbers) < _BATCH and numbers[-1] + 1 < len(self.job.runs):
                 if self.job.runs[numbers[-1] + 1][0] != net:
                     break
                 numbers.append(numbers[-1] + 1)
             x = np.stack([self.job.runs[i][1] for i in numbers])
-            result = golden.run(self.programs[net].network, x, keep=True)
+            result = golden.run(self.programs[net].network, x, keep=True, state=before, keep_state=keeps)
             timing = run_timing(self.programs[net], result.tensors, keep=True)
             self._batch = {i: (result, timing, place) for place, i in enumerate(numbers)}
         return self._batch[number]

@@ -17,7 +17,7 @@ from refmodel.errors import ToolError
 SimulatorName = Literal["verilator", "icarus"]
 
 #: Signals of the harness that cocotb reads or writes; everything else stays private and fast.
-PUBLIC = ("rst", "load_go", "run_go", "stimulus_words", "classes", "limit", "finished", "timed_out")
+PUBLIC = ("rst", "load_go", "run_go", "resume", "stimulus_words", "classes", "limit", "finished", "timed_out")
 
 _NEEDS = {
     "verilator": {"g++": "g++", "make": "make", "perl": "perl"},

@@ -138,7 +138,7 @@ def usual_core(board: Board, net: QuantizedNetwork) -> CoreConfig:
     where there are too few for the membrane streams.
     """
     config = with_features(board.core, net)
-    left = board.brams - board.core_brams
+    left = board.brams - board.core_brams - state_blocks(board, config)
     if config.stream_width and board.core.stream_width == 0:
         width = config.neuron_units * config.stream_width
         needed = blocks(board.family, config.stream_depth, width)
@@ -161,12 +161,27 @@ def _with_room(board: Board, config: CoreConfig, net: QuantizedNetwork) -> CoreC
         return config
     step = _STEP[board.family]
     depths: dict[str, int] = {}
-    for setting in ("spike_depth", "store_depth"):
+    for setting in ("spike_depth", "store_depth", "state_depth"):
         if setting in needed and (setting != "store_depth" or config.store == "bram"):
             depths[setting] = -(-needed[setting] // step) * step
     if "bank_depth" in needed:
         depths["bank_depth"] = 1 << (needed["bank_depth"] - 1).bit_length()
     return replace(config, **depths) if depths else config
+
+
+def keeping_state(board: Board) -> Board:
+    """``board`` with a core that keeps membranes from run to run (docs/streaming.md); as it is if its core does.
+
+    The state memory is a small one, which grows to what a network needs as the core's other memories do.
+    """
+    if board.core.state_depth:
+        return board
+    return replace(board, core=replace(board.core, state_depth=_STEP[board.family]))
+
+
+def state_blocks(board: Board, config: CoreConfig) -> int:
+    """Block RAMs of a core's state memory, which no board's usual core has."""
+    return memory_blocks(board, config) - memory_blocks(board, replace(config, state_depth=0))
 
 
 def memory_blocks(board: Board, config: CoreConfig) -> int:
