@@ -134,7 +134,7 @@ def _run(command: list[str], board: Board, timeout: float) -> None:
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     reason = lines[-1] if lines else f"exit status {done.returncode}"
     if "shared libraries" in reason:
-        hint = "install Debian's libusb-1.0-0, libftdi1-2 and libhidapi-hidraw0"
+        hint = "install Debian's libusb-1.0-0, libftdi1-2 and libudev1"
     else:
         hint = f"is the {board.title} connected, and may you use USB devices? `skipspike doctor` says"
     raise ToolError(f"{name} failed: {reason}; {hint}")

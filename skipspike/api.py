@@ -14,6 +14,7 @@ from .boardwork import boards, build, load, report
 from .comparing import compare
 from .data_verbs import data
 from .demo import demo
+from .doctor import doctor
 from .estimating import estimate
 from .hardware import generate, generate_component
 from .interchange import export_network, import_network
@@ -31,6 +32,7 @@ __all__ = [
     "compare",
     "data",
     "demo",
+    "doctor",
     "estimate",
     "evaluate",
     "export_network",

@@ -9,7 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-from . import bench, compare_verb, console, data_verbs, interchange_verbs, quantising_verb, simulated_verb, views
+from . import (
+    bench,
+    compare_verb,
+    console,
+    data_verbs,
+    doctor,
+    interchange_verbs,
+    quantising_verb,
+    simulated_verb,
+    views,
+)
 from .command import (
     NET_HELP,
     Bits,
@@ -343,6 +353,7 @@ def _late(result: dict[str, Any]) -> str:
 bench.mount(app, finish)
 compare_verb.mount(app, finish)
 data_verbs.mount(app, finish)
+doctor.mount(app, finish)
 interchange_verbs.mount(app, finish)
 quantising_verb.mount(app, finish)
 simulated_verb.mount(app, finish)
