@@ -1,7 +1,8 @@
 """Registers behind the block RAMs of a synthesised ECP5 netlist, moved into the block RAMs.
 
 A DP16KD shows its data 5.8 ns after the clock (speed grade 6), 0.4 ns with its own output register, which Yosys does
-not use.  Where every bit that a RAM shows goes to one plain flip-flop of the same clock, those are that register.
+not use.  Where every bit that a RAM shows goes to one flip-flop of the same clock, without reset and all with the same
+enable if they have one, those are that register.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ _OUTPUTS = tuple(f"DO{port}{i}" for port in "AB" for i in range(18))
 def absorb_registers(netlist: dict[str, Any]) -> int:
     """Changes Yosys' JSON netlist in place; returns how many flip-flops went into block RAMs.
 
-    Only RAMs that are read through port B are looked at, always enabled there and never reset.
+    Only RAMs that are read through port B are looked at, never reset there.  The output register has a clock enable of
+    its own, so that the RAM may be enabled when the flip-flops are not.
     """
     return sum(_absorb(module) for module in netlist["modules"].values() if "cells" in module)
 
@@ -35,12 +37,13 @@ def _absorb(module: dict[str, Any]) -> int:
     gone = 0
     for ram in rams.values():
         flip_flops = _registers(ram, cells, readers, shown)
-        if not flip_flops:
+        enables = {_enable(cells[name]) for name in flip_flops.values()}
+        if len(enables) != 1:
             continue
         for pin, name in flip_flops.items():
             ram["connections"][pin] = cells.pop(name)["connections"]["Q"]
         ram["parameters"] |= {"REGMODE_A": "OUTREG", "REGMODE_B": "OUTREG"}
-        ram["connections"]["OCEB"] = ["1"]
+        ram["connections"]["OCEB"] = [enables.pop()]
         gone += len(flip_flops)
     return gone
 
@@ -53,7 +56,6 @@ def _registers(
     plain = (
         parameters.get("REGMODE_B") == "NOREG"
         and parameters.get("CLKBMUX", "CLKB") == "CLKB"
-        and pins.get("CEB", ["1"]) == ["1"]
         and pins.get("RSTB", ["0"]) == ["0"]
         and pins.get("WEB", ["0"]) == ["0"]
     )
@@ -74,13 +76,20 @@ def _registers(
 
 
 def _same_register(cell: dict[str, Any], clock: list[Any]) -> bool:
-    """A flip-flop of this clock without enable and reset."""
+    """A flip-flop of this clock without reset."""
     parameters, pins = cell["parameters"], cell["connections"]
-    return (  # Yosys writes the text "1" with a space behind it, to tell it from a number
+    return (
         cell["type"] == "TRELLIS_FF"
         and parameters.get("CLKMUX", "CLK") == "CLK"
         and pins["CLK"] == clock
-        and (parameters.get("CEMUX", "CE").strip() == "1" or pins.get("CE") == ["1"])
+        and parameters.get("CEMUX", "CE").strip() in ("1", "CE")
         and pins.get("LSR", ["0"]) == ["0"]
         and parameters.get("LSRMUX", "LSR") == "LSR"
     )
+
+
+def _enable(cell: dict[str, Any]) -> Any:
+    """The net that enables a flip-flop, "1" if it is always enabled."""
+    # Yosys writes the text "1" with a space behind it, to tell it from a number.
+    always = cell["parameters"].get("CEMUX", "CE").strip() == "1"
+    return "1" if always else cell["connections"].get("CE", ["1"])[0]

@@ -207,12 +207,13 @@ def op_timing(config: CoreConfig, op: Op, items: ScanItems, events: Events, *, k
     boundaries, words = int(np.count_nonzero(items.flag)), int(items.count.sum())
     barriers = np.zeros((boundaries if keep else 1, n), np.int64)
     leaves = np.zeros((words if keep else 0, lanes, n), np.int64)
-    issued, left, free = (np.full((lanes, n), _NEVER) for _ in range(3))
+    issued, moved, left, free = (np.full((lanes, n), _NEVER) for _ in range(4))
     takes = np.full((config.fifo_depth, lanes, n), _NEVER)
     pushed, take, release, drain = (np.full(n, clock) for clock in (FETCH_LATENCY, 0, 0, _NEVER))
     _fetch(
         config.slots_per_chunk, items.row, items.first, items.count, items.flag, items.shortcut, events,
-        np.zeros((lanes, n), events.dtype), issued, left, free, takes, pushed, take, release, drain, barriers, leaves,
+        np.zeros((lanes, n), events.dtype), issued, moved, left, free, takes, pushed, take, release, drain, barriers,
+        leaves,
     )  # fmt: skip
     last_slot = barriers[-1] + barrier_to_slot(config) + config.slots_per_chunk - 1
     return OpTiming(
@@ -245,6 +246,7 @@ def _fetch(
     events: Events,
     wanted: Events,
     issued: Times,
+    moved: Times,
     left: Times,
     free: Times,
     takes: Times,
@@ -258,8 +260,9 @@ def _fetch(
     """The recurrences of docs/cycle-model.md for every image of ``events``; images are the innermost loops, without
     branches, which the processor's vector instructions run.
 
-    Of each lane's last content, ``issued``, ``left``, ``free`` ``[K, N]`` are the clock in which it was issued, in
-    which it left for the emitter, and from which the emitter takes the next one; of its last ``fifo_depth`` entries,
+    Of each lane's last content, ``issued``, ``moved``, ``left``, ``free`` ``[K, N]`` are the clock in which it was
+    issued, in which it moved to the output register, in which it left that for the emitter, and from which the emitter
+    takes the next one; of its last ``fifo_depth`` entries,
     ``takes`` ``[.., K, N]`` are the clocks in which they left the queue, oldest first.  ``pushed``: the last push;
     ``drain``: the last drain's release; ``wanted``, ``take``, ``release``: places to work in.
     Fills ``barriers`` ``[boundaries, N]`` (or ``[1, N]``: the last one) and, unless it has no words, ``leaves``
@@ -285,15 +288,17 @@ def _fetch(
             for image in range(images):
                 pushed[image] = max(pushed[image], t[image] + 1 if w[image] > 0 else _NEVER)
         for lane in range(lanes):
-            w, i, m, f = wanted[lane], issued[lane], left[lane], free[lane]
+            w, i, o, m, f = wanted[lane], issued[lane], moved[lane], left[lane], free[lane]
             for image in range(images):
                 take[image] = max(pushed[image] + 1, i[image])
             for at in range(size):
                 n = events[source, begin + at, lane]
                 for image in range(images):
-                    now = max(take[image] + 1, m[image])
-                    then = max(now + 1, f[image])
+                    now = max(take[image] + 1, o[image])
+                    next = max(now + 1, m[image])
+                    then = max(next + 1, f[image])
                     i[image] = now if n[image] > 0 else i[image]
+                    o[image] = next if n[image] > 0 else o[image]
                     m[image] = then if n[image] > 0 else m[image]
                     f[image] = then + n[image] if n[image] > 0 else f[image]
                 if len(leaves) > 0:
@@ -302,9 +307,11 @@ def _fetch(
                         kept[image] = m[image]
             if everyone:  # a lane without a word gets a null or a shortcut content
                 for image in range(images):
-                    none, now = i[image] <= take[image], max(take[image] + 1, m[image])
-                    then = now + 1 if shortcut[j] else max(now + 1, f[image])
+                    none, now = i[image] <= take[image], max(take[image] + 1, o[image])
+                    next = max(now + 1, m[image])
+                    then = next + 1 if shortcut[j] else max(next + 1, f[image])
                     i[image] = now if none else i[image]
+                    o[image] = next if none else o[image]
                     m[image] = then if none else m[image]
                     f[image] = then + 1 if none and not shortcut[j] else f[image]
             for place in range(depth):

@@ -48,7 +48,7 @@ class LoadKind(IntEnum):
 
 
 #: Clocks from the one after a slab's start to its first item being pushed into the lanes' queues.
-FETCH_LATENCY = 3
+FETCH_LATENCY = 5
 #: Clocks from a barrier to the first stage's bundle that carries its op, and from an event to its bundle.
 BARRIER_TO_BUNDLE = 0
 #: Clocks from a slab's start to the first weight of the next one.

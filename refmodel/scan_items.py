@@ -21,7 +21,7 @@ class ScanItems:
     """One entry an item, in order; every array is ``[items]``.
 
     tile: output pixel in raster order.  row: chunk * planes + plane of the source (shortcut items: chunk * planes).
-    first, count: the item's words, numbered from word 0 of pixel (0, 0); count is 0 for null and shortcut items.
+    first, count: the item's words, numbered from word 0 of pixel (0, 0); count is 0 for empty and shortcut items.
     tag: number of the slab's word that the first word is.  flag: a :class:`refmodel.layout.Flag`.
     """
 
@@ -40,8 +40,9 @@ class ScanItems:
 def scan_items(op: Op, source: Buffer | None, chunks: int, scan_words: int, group: int = 0) -> ScanItems:
     """Items of slab ``group`` of ``op``, whose source lies at ``source`` (None: at address 0, planes side by side).
 
-    Tile, chunk; then the shortcut's planes; then plane (top first), window row, segment.  ``scan_words``: words of an
-    occupancy row, which no segment leaves.
+    Tile, chunk; then the shortcut's planes; then plane (top first), window row, segment.  A tile of one window row or
+    none, one plane, one chunk and no shortcut begins with an item without words and flag.  ``scan_words``: words of
+    an occupancy row, which no segment leaves.
     """
     _, in_h, in_w = op.source.shape if op.scans else (0, 0, 0)
     words = op.words if source is None or not op.scans else source.groups
@@ -78,6 +79,10 @@ def _walk(geometry: tuple[int, ...], starts: NDArray[np.int64], out: NDArray[np.
             left = ox * sw - pw
             x_first, x_end = max(left, 0), min(left + kw, in_w)
             tile = oy * out_w + ox
+            if chunks == 1 and planes == 1 and sc_planes == 0 and y_end - y_first < 2:
+                if write:
+                    out[at, 0] = tile
+                at += 1
             for chunk in range(chunks):
                 for _ in range(sc_planes):
                     if write:

@@ -11,6 +11,7 @@ from refmodel.config import CoreConfig
 from .layouts import bundle_layout, descriptor_layout
 from .occupancy import OccupancyMemory
 from .scan_front import ScanFront
+from .spike_memory import slice_read
 from .walker import WindowWalker
 
 
@@ -28,13 +29,12 @@ class Fetch(wiring.Component):
     def __init__(self, *, config: CoreConfig):
         self._config = config
         addr, width, lanes = config.spike_addr_bits, config.spike_width, config.event_lanes
-        read = {"en": Out(1), "addr": Out(addr), "data": In(width // lanes)}
         super().__init__(
             {
                 "descriptor": In(descriptor_layout(config)),
                 "start": In(1),
                 "write": In(wiring.Signature({"en": Out(1), "addr": Out(addr), "data": Out(width)})),
-                "reads": Out(wiring.Signature(read)).array(lanes),
+                "reads": Out(slice_read(config)).array(lanes),
                 "shortcut_push": Out(lanes),
                 "bundle": Out(bundle_layout(config)),
                 "drained": Out(1),
@@ -55,7 +55,7 @@ class Fetch(wiring.Component):
             walker.descriptor.eq(self.descriptor),
             walker.start.eq(self.start),
             walker.advance.eq(front.advance),
-            occupancy.read.en.eq(walker.row_en),
+            occupancy.read.en.eq(front.advance),
             occupancy.read.row.eq(walker.row),
             front.occupancy.eq(occupancy.read.data),
             front.valid.eq(walker.valid),

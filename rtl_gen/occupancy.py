@@ -21,8 +21,8 @@ class OccupancyMemory(wiring.Component):
     Members
     -------
     write: the spike memory's write port.
-    read: ``en``, ``row``, ``data`` one clock later (bit i*K + k: slice k of word i of the row);
-        holds its data while ``en`` is low.
+    read: ``en``, ``row``; ``data`` (bit i*K + k: slice k of word i of the row) belongs to the row of the last
+        but one clock in which ``en`` was high: memory and register behind it stand still while it is low.
     """
 
     def __init__(self, *, config: CoreConfig):
@@ -48,6 +48,7 @@ class OccupancyMemory(wiring.Component):
         write, read = rows.write_port(granularity=lanes), rows.read_port()
         en, addr = Signal(), Signal.like(self.write.addr)
         occupied = Signal(lanes)
+        shown = Signal(lanes * words, reset_less=True)
         lane_bits = cfg.spike_width // lanes
         m.d.sync += [
             en.eq(self.write.en),
@@ -60,6 +61,8 @@ class OccupancyMemory(wiring.Component):
             write.data.eq(occupied.replicate(words)),
             read.en.eq(self.read.en),
             read.addr.eq(self.read.row),
-            self.read.data.eq(read.data),
         ]
+        with m.If(self.read.en):
+            m.d.sync += shown.eq(read.data)
+        m.d.comb += self.read.data.eq(shown)
         return m

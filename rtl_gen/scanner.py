@@ -2,72 +2,56 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.vendor import SiliconBluePlatform
 
 from refmodel.config import CoreConfig
 from refmodel.layout import Flag
 
+from .bits import at_least, choose_lowest, lowest, without_lowest
 from .item_queue import ItemQueue
 from .layouts import event_layout, item_layout
-
-
-def _without_lowest(bits: Value) -> Value:
-    """``bits`` without its lowest set bit."""
-    return Value.cast(Cat(bits[i] & bits[:i].any() if i else 0 for i in range(len(bits))))
-
-
-def _several(bits: Value) -> Value:
-    """Whether more than one bit is set."""
-    return _without_lowest(bits).any()
-
-
-def _lowest(bits: Value) -> Value:
-    """Number of the lowest set bit."""
-    width = (len(bits) - 1).bit_length()
-    chosen = [bits[i] & ~bits[:i].any() for i in range(len(bits))]
-    return Value.cast(Cat(Cat(chosen[i] for i in range(len(bits)) if i >> bit & 1).any() for bit in range(width)))
+from .spike_memory import slice_read
 
 
 class EventScanner(wiring.Component):
     """Reads the occupied words of queued items from its slice of the spike memory and emits their non-zero channels.
 
-    Four places in a row, each filled while the next one works: the queue, the present item, the
-    memory's output register with the word read last, and the emitter.  Lowest word and channel
+    Five places in a row, each filled while the next one works: the queue, the present item, the
+    memory with the word read last, its output register, and the emitter.  Lowest word and channel
     first, one event a clock.  A word with a boundary flag (the last one of its item, or no word
     at all) stays in the emitter until ``release``, in the clock of its last event at the
     earliest: that is how the lanes wait for each other, and the next word follows at once.
-    Shortcut words leave for the shortcut queue without touching the emitter.
+    Shortcut words leave the output register for the shortcut queue without touching the emitter.
 
     Members
     -------
     push, item, full: queue input; a push while full is lost (the caller must not).  Items have an
         occupied word, a flag, or are a shortcut's one word.
     shared_taps: weight tags are 0.
-    read: the lane's slice; ``data`` comes a clock after ``addr`` and stays while ``en`` is low.
+    read: the lane's slice.
     shortcut_push: ``read.data`` is a shortcut word.
     event: the event of this clock (combinational, ``valid`` 0 when there is none).
-    final, flag: the emitter's word has a flag, and at most one event left, which goes now.
-    release: drop it at the end of this clock (only while ``final``).
+    ends, shifts: in the next clock the emitter's word will have a flag, and at most one event left, which goes
+        then; the flag will be SHIFT.
+    flag: of the emitter's word.
+    release: drop it at the end of this clock (only in clocks after ``ends``).
     """
 
     def __init__(self, *, config: CoreConfig):
         self._config = config
-        lane_bits = config.channels_per_word * config.time_lanes
         super().__init__(
             {
                 "push": In(1),
                 "item": In(item_layout(config)),
                 "full": Out(1),
                 "shared_taps": In(1),
-                "read": Out(
-                    wiring.Signature({"en": Out(1), "addr": Out(config.spike_addr_bits), "data": In(lane_bits)})
-                ),
+                "read": Out(slice_read(config)),
                 "shortcut_push": Out(1),
                 "event": Out(event_layout(config)),
-                "final": Out(1),
+                "ends": Out(1),
+                "shifts": Out(1),
                 "flag": Out(2),
                 "release": In(1),
             }
@@ -78,90 +62,83 @@ class EventScanner(wiring.Component):
         cfg = self._config
         width, steps = cfg.channels_per_word, cfg.time_lanes
         layout = item_layout(cfg)
+        shown_keep, done = Signal(), Signal(init=1)  # a word for the emitter waits; the emitter's ends by itself
+        free, move, issue = Signal(), Signal(), Signal()
 
         m.submodules.queue = queue = ItemQueue(shape=layout, depth=cfg.fifo_depth)
         m.d.comb += [queue.push.eq(self.push), queue.entry.eq(self.item), self.full.eq(queue.full)]
 
         # The present item: its words that have not been read.
-        item, item_valid = Signal(layout, reset_less=True), Signal()
-        issue, item_last = Signal(), Signal()
-        rest = Signal(cfg.scan_words)
+        item, item_valid, item_last = Signal(layout, reset_less=True), Signal(), Signal()
         m.d.comb += [
-            rest.eq(_without_lowest(item.words)),
-            item_last.eq(rest == 0),
-            self.read.en.eq(issue),
-            self.read.addr.eq(Cat(_lowest(item.words), item.row)),
+            item_last.eq(~at_least(item.words, 2)),
             queue.pop.eq(queue.valid & (~item_valid | (issue & item_last))),
         ]
         with m.If(queue.pop):
             m.d.sync += [item.eq(queue.head), item_valid.eq(1)]
         with m.Elif(issue):
-            m.d.sync += item.words.eq(rest)
+            m.d.sync += item.words.eq(without_lowest(item.words))
             with m.If(item_last):
                 m.d.sync += item_valid.eq(0)
 
-        # The word in the memory's output register.
+        # The word that the memory read last.
         read_valid, read_shortcut, read_null = Signal(), Signal(), Signal()
         read_tag, read_flag = Signal(cfg.tag_bits, reset_less=True), Signal(2, reset_less=True)
-        free, leave, load = Signal(), Signal(), Signal()
         m.d.comb += [
-            issue.eq(item_valid & (~read_valid | leave)),
-            leave.eq(read_shortcut | free),
-            load.eq(read_valid & ~read_shortcut & free),
-            self.shortcut_push.eq(read_valid & read_shortcut),
+            issue.eq(~read_valid | move),
+            self.read.en.eq(issue),
+            self.read.addr.eq(Cat(lowest(item.words), item.row) if cfg.scan_words > 1 else item.row),
         ]
         with m.If(issue):
             m.d.sync += [
-                read_valid.eq(1),
+                read_valid.eq(item_valid),
                 read_shortcut.eq(item.shortcut),
                 read_null.eq(item.words == 0),
                 read_tag.eq(Mux(self.shared_taps, 0, item.delta + self.read.addr)),
                 read_flag.eq(Mux(item_last, item.flag, Flag.NONE)),
             ]
-        with m.Elif(leave):
-            m.d.sync += read_valid.eq(0)
+
+        # The word in its output register.
+        shown_null = Signal(reset_less=True)
+        shown_tag, shown_flag = Signal(cfg.tag_bits, reset_less=True), Signal(2, reset_less=True)
+        m.d.comb += [move.eq(~shown_keep | free), self.read.move.eq(move)]
+        with m.If(move):
+            m.d.sync += [
+                shown_keep.eq(read_valid & ~read_shortcut),
+                self.shortcut_push.eq(read_valid & read_shortcut),
+                shown_null.eq(read_null),
+                shown_tag.eq(read_tag),
+                shown_flag.eq(read_flag),
+            ]
 
         # The emitter.
-        valid = Signal()
         masks = Signal(data.ArrayLayout(steps, width), reset_less=True)
-        remaining, after, busy = Signal(width), Signal(width), Signal(width)
-        tag, flag = Signal(cfg.tag_bits, reset_less=True), Signal(2, reset_less=True)
-        flagged, done = Signal(), Signal(init=1)
-        word = self.read.data
+        remaining, busy = Signal(width), Signal(width)
+        tag, flagged = Signal(cfg.tag_bits, reset_less=True), Signal()
+        word, load = self.read.data, Signal()
         m.d.comb += [
-            busy.eq(Cat(word.word_select(c, steps).any() & ~read_null for c in range(width))),
-            after.eq(_without_lowest(remaining)),
-            flagged.eq(flag != Flag.NONE),
-            self.flag.eq(flag),
             free.eq(done | self.release),
+            load.eq(shown_keep & free),
+            busy.eq(Cat(word.word_select(c, steps).any() & ~shown_null for c in range(width))),
             self.event.valid.eq(remaining.any()),
-            self.event.weight.eq(Cat(_lowest(remaining), tag)),
+            self.event.mask.eq(choose_lowest(remaining, [masks[c] for c in range(width)])),
+            self.event.weight.eq(Cat(lowest(remaining), tag) if width > 1 else tag),
         ]
-        selected = masks[width - 1]
-        for channel in reversed(range(width - 1)):
-            selected = Mux(remaining[channel], masks[channel], selected)
-        m.d.comb += self.event.mask.eq(selected)
         with m.If(load):
-            m.d.sync += [valid.eq(1), masks.eq(word), remaining.eq(busy), tag.eq(read_tag), flag.eq(read_flag)]
+            m.d.sync += [masks.eq(word), remaining.eq(busy), tag.eq(shown_tag), self.flag.eq(shown_flag)]
         with m.Else():
-            m.d.sync += remaining.eq(after)
-            with m.If(free):
-                m.d.sync += valid.eq(0)
-        # Whether the word ends with this clock: unflagged (``done``, also if there is none), or if it may (``final``).
-        if isinstance(platform, SiliconBluePlatform):
-            # Known a clock before: iCE40's block RAM leaves time to count a new word's events.
-            read_flagged = read_flag != Flag.NONE
-            with m.If(load):
-                m.d.sync += [
-                    done.eq(~read_flagged & ~_several(busy)),
-                    self.final.eq(read_flagged & ~_several(busy)),
-                ]
-            with m.Else():
-                m.d.sync += [
-                    done.eq(done | self.release | (~flagged & ~_several(after))),
-                    self.final.eq(valid & flagged & ~self.release & ~_several(after)),
-                ]
-        else:
-            last = ~after.any()
-            m.d.comb += [done.eq(~valid | (last & ~flagged)), self.final.eq(valid & flagged & last)]
+            m.d.sync += remaining.eq(without_lowest(remaining))
+        # Whether the word will end with the next clock: by itself (``done``, also if there is none), or if it may.
+        shown_flagged, one_shown, one_left = Signal(), Signal(), Signal()
+        m.d.comb += [
+            shown_flagged.eq(shown_flag != Flag.NONE),
+            one_shown.eq(~at_least(busy, 2)),
+            one_left.eq(~at_least(remaining, 3)),
+            self.ends.eq(Mux(load, shown_flagged & one_shown, flagged & ~self.release & one_left)),
+            self.shifts.eq(Mux(load, shown_flag == Flag.SHIFT, self.flag == Flag.SHIFT)),
+        ]
+        m.d.sync += [
+            flagged.eq(Mux(load, shown_flagged, flagged & ~self.release)),
+            done.eq(Mux(load, ~shown_flagged & one_shown, free | (~flagged & one_left))),
+        ]
         return m

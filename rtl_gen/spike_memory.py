@@ -39,6 +39,15 @@ def ice40_blocks(depth: int, width: int) -> int:
     return sum(_ice40_blocks(section, width) for section in ice40_sections(depth, width))
 
 
+def slice_read(config: CoreConfig) -> wiring.Signature:
+    """Read port of a slice, as who reads it has it.
+
+    en, addr: the memory reads.  move: its output register takes what was read last.  data: that register.
+    """
+    bits = config.spike_width // config.event_lanes
+    return wiring.Signature({"en": Out(1), "addr": Out(config.spike_addr_bits), "move": Out(1), "data": In(bits)})
+
+
 class SpikeMemory(wiring.Component):
     """``spike_depth`` words of P x Tp bits in K slices, each with a read address of its own.
 
@@ -52,17 +61,16 @@ class SpikeMemory(wiring.Component):
     Members
     -------
     write: ``en``, ``addr``, ``data``: a whole word.
-    reads: for each slice ``en``, ``addr``, and ``data`` one clock later; it stays while ``en`` is low.
+    reads: for each slice, see :func:`slice_read`; a word read in one clock may move in the next.
     """
 
     def __init__(self, *, config: CoreConfig):
         self._config = config
         addr, width, lanes = config.spike_addr_bits, config.spike_width, config.event_lanes
-        read = {"en": Out(1), "addr": Out(addr), "data": In(width // lanes)}
         super().__init__(
             {
                 "write": In(wiring.Signature({"en": Out(1), "addr": Out(addr), "data": Out(width)})),
-                "reads": In(wiring.Signature(read)).array(lanes),
+                "reads": In(slice_read(config)).array(lanes),
             }
         )
 
@@ -81,8 +89,11 @@ class SpikeMemory(wiring.Component):
                 part.write.data.eq(self.write.data.word_select(k, width)),
                 part.read.en.eq(self.reads[k].en),
                 part.read.addr.eq(self.reads[k].addr),
-                self.reads[k].data.eq(part.read.data),
             ]
+            shown = Signal(width, name=f"shown{k}", reset_less=True)
+            with m.If(self.reads[k].move):
+                m.d.sync += shown.eq(part.read.data)
+            m.d.comb += self.reads[k].data.eq(shown)
         return m
 
 

@@ -18,9 +18,13 @@ class WindowWalker(wiring.Component):
     The words of a window row's taps are contiguous, so a row is cut into *segments* where an
     occupancy row ends; taps and rows outside the image are left out by clipping.  Pools make
     an item a tap.  A tile's chunk begins with an item for each shortcut plane, lowest first.
-    Windows of an image without rows make one item without words a plane.
+    Windows of an image without rows make one item without words a plane.  A tile of one window
+    row altogether (one plane, one chunk, no shortcut) begins with an item without words and flag.
 
-    Three registers in a row: tile, window row, segment.  Positions x along an image row count words.
+    Four registers in a row: tile, window row, the row's addresses, segment.  The last three step
+    together with ``advance``, the tile in the clock after its first row was made: every tile has
+    two rows at least, counting shortcut words and the empty item.  What ends with a register's
+    step is a register itself.  Positions x along an image row count words.
 
         row:  words max(x, 0) to min(x + kernel_last, line_last) of an image row
         rows: kernel_y_last + 1 + min(y, 0) + min(slack_y, 0)
@@ -29,10 +33,10 @@ class WindowWalker(wiring.Component):
     Members
     -------
     descriptor: the slab's descriptor, stable from ``start`` until the slab is done.
-    start: pulse; the first item is offered three clocks later.
-    advance: the item of this clock, if there is one, is taken.
+    start: pulse; the first item is offered four clocks later.
+    advance: the item of this clock, if there is one, is taken; high while there is none.
     valid, item: an item; it stays until it is taken.
-    row_en, row: occupancy row of the next clock's item, to be read now.
+    row: occupancy row of the item that follows when ``advance`` is high, to be read then.
     """
 
     def __init__(self, *, config: CoreConfig):
@@ -44,7 +48,6 @@ class WindowWalker(wiring.Component):
                 "advance": In(1),
                 "valid": Out(1),
                 "item": Out(item_layout(config)),
-                "row_en": Out(1),
                 "row": Out(row_bits(config)),
             }
         )
@@ -60,12 +63,14 @@ class WindowWalker(wiring.Component):
         ox, oy = Signal(dim), Signal(dim)
         x = Signal(signed(addr_bits + 1))
         y, slack_y = Signal(signed(row_bits)), Signal(signed(dim + 2))  # y: above the image, otherwise 0
-        y_next = Signal(signed(row_bits))
+        y_next, to_next_row = Signal(signed(row_bits)), Signal(addr_bits)
         tile_address, tag_y = Signal(addr_bits), Signal(tag_bits)
-        m.d.comb += [
-            x_last.eq(ox == d.out_x_last),
-            tile_last.eq(x_last & (oy == 0)),
+        # A tile takes two clocks at least: what the next one needs is ready a clock after the tile's registers.
+        m.d.sync += [
             y_next.eq(y + d.stride_y),
+            to_next_row.eq(Mux(y[-1], d.first_row, d.row_step)),
+            x_last.eq(ox == d.out_x_last),
+            tile_last.eq((ox == d.out_x_last) & (oy == 0)),
         ]
         with m.If(next_tile):
             m.d.sync += [ox.eq(ox + 1), x.eq(x + d.stride_x)]
@@ -74,7 +79,7 @@ class WindowWalker(wiring.Component):
                 m.d.sync += [slack_y.eq(slack_y - d.stride_y), y.eq(y_next), tag_y.eq(tag_y - d.tag_y_step)]
                 with m.If(~y_next[-1]):
                     m.d.sync += [y.eq(0), tag_y.eq(0)]
-                    m.d.sync += tile_address.eq(tile_address + Mux(y[-1], d.first_row, d.row_step))
+                    m.d.sync += tile_address.eq(tile_address + to_next_row)
             with m.If(tile_last):
                 m.d.sync += tile_valid.eq(0)
         with m.If(self.start):
@@ -89,37 +94,98 @@ class WindowWalker(wiring.Component):
                 tag_y.eq(d.tag_y),
             ]
 
-        # Window row, or shortcut word.
-        row_valid, row_last, plane_last, chunk_last = Signal(), Signal(), Signal(), Signal()
-        of_last_tile, null = Signal(), Signal()
-        in_shortcut, sc_last, has_shortcut = Signal(), Signal(), Signal()
+        # Window row, or shortcut word, or the empty item that a tile may begin with: the last two are its lead.
+        row_valid, step, turn = Signal(), Signal(), Signal(init=1)
+        lead, sc_last, has_shortcut = Signal(), Signal(), Signal()
         sc_plane = Signal(d.sc_planes.shape())
         a_shortcut, sc_step = Signal(addr_bits), Signal(addr_bits)
+        null, of_last_tile = Signal(), Signal()
         first, last = Signal(addr_bits), Signal(addr_bits)  # words of the image row
-        rows, rows_last = Signal(cfg.kernel_bits), Signal(cfg.kernel_bits)
-        plane, chunk = Signal(d.planes_last.shape()), Signal(cfg.chunk_bits)
+        rows, rows_left = Signal(cfg.kernel_bits), Signal(cfg.kernel_bits)  # of a plane, beside the first; to come
+        last_inside = Signal(signed(addr_bits + 1))  # last position of a window that does not reach beyond
+        one_row, one_plane, one_chunk = Signal(), Signal(), Signal()
+        plane, chunk = Signal(d.planes_last.shape()), Signal(cfg.chunk_bits)  # to come
         a_plane, a_row = Signal(addr_bits), Signal(addr_bits)  # of the image row's word 0
         tile_tag, tag = Signal(tag_bits), Signal(tag_bits)  # of the image row's word 0
-        next_row, load_tile, row_flag = Signal(), Signal(), Signal(2)
-        plane_end, tile_end = Signal(), Signal()
+        # The row of this clock is the plane's, the chunk's, the tile's last one.
+        plane_end, plane_last, chunk_last, tile_end = Signal(init=1), Signal(), Signal(), Signal(init=1)
         m.d.comb += [
-            row_last.eq((rows == rows_last) | null),
-            plane_last.eq(plane == d.planes_last),
-            chunk_last.eq(chunk == d.chunks_last),
-            has_shortcut.eq(d.sc_planes != 0),
-            sc_last.eq(sc_plane == 1),
-            plane_end.eq(~in_shortcut & row_last),
-            tile_end.eq(plane_end & plane_last & chunk_last),
-            load_tile.eq(~row_valid | (next_row & tile_end)),
-            next_tile.eq(load_tile & tile_valid),
+            step.eq(self.advance & turn),
+            sc_last.eq(sc_plane[1:] == 0),
         ]
-        with m.If(plane_end):
-            with m.If(~plane_last):
-                m.d.comb += row_flag.eq(Flag.SHIFT)
-            with m.Elif(chunk_last & of_last_tile):
-                m.d.comb += row_flag.eq(Flag.DRAIN_LAST)
+        m.d.sync += [
+            next_tile.eq(step & tile_end & tile_valid),
+            has_shortcut.eq(d.sc_planes != 0),
+            one_plane.eq(d.planes_last == 0),
+            one_chunk.eq(d.chunks_last == 0),
+            last_inside.eq(d.line_last - d.kernel_last),
+        ]
+
+        # What a tile, a chunk, a plane begins with.
+        begin_address, begin_tag, plane_tag = Signal(addr_bits), Signal(tag_bits), Signal(tag_bits)
+        top = Signal()
+        end = Signal(addr_bits)
+        tile_rows, tile_null, tile_one_row = Signal(cfg.kernel_bits), Signal(), Signal()
+        m.d.comb += [
+            end.eq(x + d.kernel_last),
+            Cat(tile_rows, tile_null).eq(d.kernel_y_last + y + Mux(slack_y[-1], slack_y, 0)),
+            tile_one_row.eq(tile_null | (tile_rows == 0)),
+            top.eq(tile_end | plane_last),
+            begin_address.eq(Mux(tile_end, tile_address, a_plane + Mux(plane_last, d.chunk_step, d.plane_step))),
+            begin_tag.eq(Mux(tile_end, tag_y - x, tile_tag)),
+            plane_tag.eq(begin_tag + Mux(top, d.top_tag, 0) if cfg.signed_sources else begin_tag),
+        ]
+        # Registers of the same step share their enable: the conditions are registers, too, so that a late ``advance``
+        # passes little logic.
+        with m.If(step & lead):
+            m.d.sync += [a_shortcut.eq(a_shortcut + sc_step), sc_plane.eq(Mux(sc_last, d.sc_planes, sc_plane - 1))]
+        with m.If(step & ~lead):
+            m.d.sync += [
+                a_row.eq(Mux(plane_end, begin_address, a_row + d.line_words)),
+                tag.eq(Mux(plane_end, plane_tag, tag + d.kernel_last + 1)),
+                rows_left.eq(Mux(plane_end, Mux(tile_end, tile_rows, rows), rows_left - 1)),
+            ]
+        with m.If(step & plane_end):
+            m.d.sync += [
+                a_plane.eq(begin_address),
+                tile_tag.eq(begin_tag),
+                plane.eq(Mux(top, d.planes_last, plane - 1)),
+                plane_last.eq(Mux(top, one_plane, plane == 1)),
+                chunk.eq(Mux(tile_end, d.chunks_last, chunk - plane_last)),
+                chunk_last.eq(Mux(tile_end, one_chunk, chunk_last | (plane_last & (chunk == 1)))),
+            ]
+        with m.If(step & tile_end):
+            m.d.sync += [
+                row_valid.eq(tile_valid),
+                first.eq(Mux(x[-1], 0, x)),
+                last.eq(Mux(x > last_inside, d.line_last, end)),
+                null.eq(tile_null),
+                rows.eq(tile_rows),
+                one_row.eq(tile_one_row),
+            ]
+        with m.If(step):
+            with m.If(tile_end):
+                m.d.sync += [
+                    lead.eq(tile_valid & (has_shortcut | (tile_one_row & one_plane & one_chunk))),
+                    plane_end.eq(~tile_valid | (tile_one_row & ~has_shortcut & ~(one_plane & one_chunk))),
+                    tile_end.eq(~tile_valid),
+                ]
+            with m.Elif(plane_end):
+                # A plane of the same chunk, or the next chunk's first one.
+                m.d.sync += [
+                    lead.eq(plane_last & has_shortcut),
+                    plane_end.eq(one_row & ~(plane_last & has_shortcut)),
+                    tile_end.eq(
+                        one_row & Mux(plane_last, one_plane & (chunk == 1) & ~has_shortcut, (plane == 1) & chunk_last)
+                    ),
+                ]
             with m.Else():
-                m.d.comb += row_flag.eq(Flag.DRAIN)
+                ends = Mux(lead, sc_last & one_row, rows_left == 1)
+                m.d.sync += [lead.eq(lead & ~sc_last), plane_end.eq(ends), tile_end.eq(ends & plane_last & chunk_last)]
+        with m.If(next_tile):
+            m.d.sync += of_last_tile.eq(tile_last)
+        with m.If(self.start):
+            m.d.sync += [a_shortcut.eq(d.sc), sc_plane.eq(d.sc_planes)]
 
         # Shortcut words.
         with m.If(~sc_last):
@@ -128,87 +194,68 @@ class WindowWalker(wiring.Component):
             m.d.comb += sc_step.eq(d.sc_chunk_step)
         with m.Else():
             m.d.comb += sc_step.eq(d.sc_pixel_step)
-        with m.If(next_row & in_shortcut):
-            m.d.sync += [a_shortcut.eq(a_shortcut + sc_step), sc_plane.eq(sc_plane - 1)]
-            with m.If(sc_last):
-                m.d.sync += [in_shortcut.eq(0), sc_plane.eq(d.sc_planes)]
-        with m.If(self.start):
-            m.d.sync += [a_shortcut.eq(d.sc), sc_plane.eq(d.sc_planes)]
 
-        # Rows, planes, chunks; what a plane begins with.
-        begin_address, begin_tag, top = Signal(addr_bits), Signal(tag_bits), Signal()
-        end = Signal(signed(addr_bits + 1))
-        beyond, tile_rows, tile_null = Signal(), Signal(cfg.kernel_bits), Signal()
-        m.d.comb += [
-            end.eq(x + d.kernel_last),
-            beyond.eq(end > d.line_last),
-            Cat(tile_rows, tile_null).eq(d.kernel_y_last + y + Mux(slack_y[-1], slack_y, 0)),
-            top.eq(load_tile | plane_last),
-            begin_address.eq(Mux(load_tile, tile_address, a_plane + Mux(plane_last, d.chunk_step, d.plane_step))),
-            begin_tag.eq(Mux(load_tile, tag_y - x, tile_tag)),
-        ]
-        with m.If(load_tile):
+        # The row's addresses.
+        ready, row_first, row_last, row_delta = Signal(), Signal(addr_bits), Signal(addr_bits), Signal(tag_bits)
+        row_null, row_shortcut, row_flag = Signal(), Signal(), Signal(2)
+        whole = Signal(init=1)  # it is one item
+        with m.If(step):
             m.d.sync += [
-                row_valid.eq(tile_valid),
-                of_last_tile.eq(tile_last),
-                first.eq(Mux(x[-1], 0, x)),
-                last.eq(Mux(beyond, d.line_last, end)),
-                null.eq(tile_null),
-                rows_last.eq(tile_rows),
+                ready.eq(row_valid),
+                row_first.eq(Mux(lead, a_shortcut, a_row + first)),
+                row_last.eq(a_row + last),
+                row_delta.eq(tag - a_row),
+                row_null.eq(Mux(lead, ~has_shortcut, null)),
+                row_shortcut.eq(lead & has_shortcut),
+                whole.eq(lead | null | ~row_valid),
+                row_flag.eq(Flag.NONE),
             ]
-        with m.If(load_tile | (next_row & plane_end)):
-            m.d.sync += [rows.eq(0), a_row.eq(begin_address), a_plane.eq(begin_address), tile_tag.eq(begin_tag)]
-            m.d.sync += tag.eq(begin_tag + Mux(top, d.top_tag, 0) if cfg.signed_sources else begin_tag)
-            m.d.sync += [plane.eq(plane + 1), in_shortcut.eq(top & has_shortcut)]
-            with m.If(top):
-                m.d.sync += [plane.eq(0), chunk.eq(chunk + 1)]
-            with m.If(load_tile):
-                m.d.sync += chunk.eq(0)
-        with m.Elif(next_row & ~in_shortcut):
-            m.d.sync += [rows.eq(rows + 1), a_row.eq(a_row + d.line_words), tag.eq(tag + d.kernel_last + 1)]
+            with m.If(plane_end):
+                m.d.sync += row_flag.eq(
+                    Mux(plane_last, Mux(chunk_last & of_last_tile, Flag.DRAIN_LAST, Flag.DRAIN), Flag.SHIFT)
+                )
 
-        # Segment.
+        # Segment, and what comes after it: the next tap of a pool, or the next occupancy row.
         low = (cfg.scan_words - 1).bit_length()
         address, last_address, delta = Signal(addr_bits), Signal(addr_bits), Signal(tag_bits)
-        next_address = Signal(addr_bits)
+        following, next_address, next_last = Signal(addr_bits), Signal(addr_bits), Signal(addr_bits)
         is_null, is_shortcut, flag = Signal(), Signal(), Signal(2)
-        segment_last, load, one_word = Signal(), Signal(), Signal()
+        one_word = Signal()
+        wide = (~d.shared_taps).replicate(low)
         m.d.comb += [
-            one_word.eq(d.shared_taps | is_shortcut),
-            segment_last.eq(
-                ((address[low:] == last_address[low:]) & (~d.shared_taps | (address[:low] == last_address[:low])))
-                | is_null
-                | is_shortcut
-            ),
-            load.eq(~self.valid | (self.advance & segment_last)),
-            next_row.eq(load & row_valid),
-        ]
-        # After it, the next tap of a pool, or the next occupancy row.
-        here, following = Cat(address[:low] | (~d.shared_taps).replicate(low), address[low:]), Signal(addr_bits)
-        m.d.comb += [
-            following.eq(here + d.tap_words + ~d.shared_taps),
-            next_address.eq(Mux(load, Mux(in_shortcut, a_shortcut, a_row + first), following)),
-            self.row_en.eq(load | self.advance),
+            next_address.eq(Mux(turn, row_first, following)),
+            next_last.eq(Mux(turn, row_last, last_address)),
             self.row.eq(next_address[low:]),
         ]
-        with m.If(self.row_en):
-            m.d.sync += address.eq(next_address)
-        with m.If(load):
+        with m.If(self.advance):
             m.d.sync += [
-                self.valid.eq(row_valid),
-                last_address.eq(a_row + last),
-                delta.eq(tag - a_row),
-                is_null.eq(null & ~in_shortcut),
-                is_shortcut.eq(in_shortcut),
+                address.eq(next_address),
+                following.eq(Cat(next_address[:low] | wide, next_address[low:]) + d.tap_words + ~d.shared_taps),
+                turn.eq(
+                    (turn & whole)
+                    | (
+                        (next_address[low:] == next_last[low:])
+                        & (~d.shared_taps | (next_address[:low] == next_last[:low]))
+                    )
+                ),
+            ]
+        with m.If(step):
+            m.d.sync += [
+                self.valid.eq(ready),
+                last_address.eq(row_last),
+                delta.eq(row_delta),
+                is_null.eq(row_null),
+                is_shortcut.eq(row_shortcut),
                 flag.eq(row_flag),
             ]
         m.d.comb += [
+            one_word.eq(d.shared_taps | is_shortcut),
             self.item.row.eq(address[low:]),
             self.item.delta.eq(delta),
-            self.item.flag.eq(Mux(segment_last, flag, Flag.NONE)),
+            self.item.flag.eq(Mux(turn, flag, Flag.NONE)),
             self.item.shortcut.eq(is_shortcut),
         ]
         for word in range(cfg.scan_words):
-            inside = (address[:low] <= word) & (~segment_last | (last_address[:low] >= word))
+            inside = (address[:low] <= word) & (~turn | (last_address[:low] >= word))
             m.d.comb += self.item.words[word].eq(Mux(one_word, address[:low] == word, inside) & ~is_null)
         return m

@@ -58,14 +58,28 @@ def test_plain_registers_go_into_the_ram(width: int, count: int) -> None:
     assert absorb_registers(made) == 0
 
 
+def test_enables_of_ram_and_registers_stay_apart() -> None:
+    made = netlist()
+    cells = made["modules"]["top"]["cells"]
+    cells |= {
+        name: flip_flop(data, out, CE=[4], CEMUX="CE")
+        for name, data, out in (("a", 10, 20), ("b", 11, 21), ("c", 12, 22))
+    }
+    cells["ram"]["connections"]["CEB"] = [5]
+    assert absorb_registers(made) == 3
+    assert list(cells) == ["ram"]
+    assert cells["ram"]["connections"]["OCEB"] == [4]
+    assert cells["ram"]["connections"]["CEB"] == [5]
+
+
 BREAKS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "another clock": lambda cells: cells.update(a=flip_flop(10, 20, CLK=[3])),
-    "an enable": lambda cells: cells.update(a=flip_flop(10, 20, CE=[4], CEMUX="CE")),
+    "an enable of one": lambda cells: cells.update(a=flip_flop(10, 20, CE=[4], CEMUX="CE")),
+    "an inverted enable": lambda cells: cells.update(a=flip_flop(10, 20, CE=[4], CEMUX="INV")),
     "a reset": lambda cells: cells.update(a=flip_flop(10, 20, LSR=[4])),
     "the other edge": lambda cells: cells.update(a=flip_flop(10, 20, CLKMUX="INV")),
     "two readers": lambda cells: cells.update(d=flip_flop(10, 30)),
     "no register": lambda cells: cells.pop("b") and cells["a"]["connections"].update(M=[11]),
-    "a RAM that is enabled": lambda cells: cells["ram"]["connections"].update(CEB=[4]),
     "a RAM that is reset": lambda cells: cells["ram"]["connections"].update(RSTB=[4]),
 }
 

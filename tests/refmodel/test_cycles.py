@@ -69,6 +69,7 @@ class Lane:
     queue: list[list[Content]] = dataclasses.field(default_factory=list)
     current: list[Content] = dataclasses.field(default_factory=list)
     read: Content | None = None
+    shown: Content | None = None
     emits: Content | None = None
 
 
@@ -121,8 +122,9 @@ class Front:
             for k, lane in enumerate(lanes):
                 self.emitted += lane.emits is not None and lane.emits.left > 0
                 done = lane.emits is None or (release if lane.emits.end else lane.emits.left <= 1)
-                leaves = lane.read is not None and (lane.read.shortcut or done)
-                issues = bool(lane.current) and (lane.read is None or leaves)
+                leaves = lane.shown is not None and (lane.shown.shortcut or done)
+                moves = lane.read is not None and (lane.shown is None or leaves)
+                issues = bool(lane.current) and (lane.read is None or moves)
                 takes = bool(lane.queue) and (not lane.current or (issues and len(lane.current) == 1))
                 # What they hold in the next one.
                 if done:
@@ -130,13 +132,15 @@ class Front:
                 elif lane.emits is not None:
                     lane.emits.left = max(0, lane.emits.left - 1)
                 if leaves:
-                    assert lane.read is not None
-                    if lane.read.shortcut:
+                    assert lane.shown is not None
+                    if lane.shown.shortcut:
                         self.queued_shortcuts[k] += 1
                     else:
-                        lane.emits = lane.read
-                        self.leaves[lane.read.number, k] = clock
-                    lane.read = None
+                        lane.emits = lane.shown
+                        self.leaves[lane.shown.number, k] = clock
+                    lane.shown = None
+                if moves:
+                    lane.shown, lane.read = lane.read, None
                 if issues:
                     lane.read = lane.current.pop(0)
                 if takes:

@@ -59,8 +59,12 @@ def nested_loops(program: Program, slab: Slab) -> list[Item]:
     buffer = source_of(program, op)
     items: list[Item] = []
     for oy, ox, chunk in np.ndindex(out_h, out_w, program.chunks):
+        rows = sum(0 <= oy * sh - ph + ky < in_h for ky in range(kh))
+        if rows <= 1 and (program.chunks, op.source.planes, op.sc_planes) == (1, 1, 0):
+            items.append((None, 0, 0, Flag.NONE, False))
         items += [(None, 0, 0, Flag.NONE, True)] * op.sc_planes
         for plane in reversed(range(op.source.planes)):
+            before = len(items)
             for ky in range(kh):
                 y = oy * sh - ph + ky
                 if buffer is None or not 0 <= y < in_h:
@@ -81,7 +85,7 @@ def nested_loops(program: Program, slab: Slab) -> list[Item]:
                         else:
                             segments.append([address, 1, tag])
                 items += [(a, n, tag, Flag.NONE, False) for a, n, tag in segments] or [(None, 0, 0, Flag.NONE, False)]
-            if not items or items[-1][3] != Flag.NONE or items[-1][4]:
+            if len(items) == before:
                 items.append((None, 0, 0, Flag.NONE, False))
             last = (oy, ox, chunk) == (out_h - 1, out_w - 1, program.chunks - 1)
             flag = Flag.SHIFT if plane else Flag.DRAIN_LAST if last else Flag.DRAIN
@@ -109,6 +113,8 @@ def described(program: Program, slab: Slab) -> list[Item]:
             x0 = d["origin_x"] + ox * d["stride_x"]
             x_end = min(x0 + d["kernel_last"], d["line_last"]) + kernel_words - d["kernel_last"]
             length = x_end - max(x0, 0)
+            if rows <= 1 and not d["chunks_last"] + d["planes_last"] + d["sc_planes"]:
+                items.append((None, 0, 0, Flag.NONE, False))
             for chunk in range(d["chunks_last"] + 1):
                 items += [(None, 0, 0, Flag.NONE, True)] * d["sc_planes"]
                 for plane in range(d["planes_last"] + 1):

@@ -85,7 +85,7 @@ def expect(config: CoreConfig, window: Window, memory: list[int]) -> Expected:
     contents = [list(c) for c, _ in pairs]
     takes: list[list[int]] = [[] for _ in lanes]  # of each lane's entries
     done = [-10 for _ in lanes]  # when the last content of the entry before was read
-    issue_free, final = [-10 for _ in lanes], [-10 for _ in lanes]
+    issue_free, move_free, final = [-10 for _ in lanes], [-10 for _ in lanes], [-10 for _ in lanes]
     push, drained = FETCH_LATENCY, -1000
     for number, item in enumerate(window.items()):
         mine = {k: [c for c in contents[k] if c.item == number] for k in lanes}
@@ -102,8 +102,9 @@ def expect(config: CoreConfig, window: Window, memory: list[int]) -> Expected:
             before = take
             for content in mine[k]:
                 issue = max(before + 1, issue_free[k])
-                leave = issue + 1 if content.shortcut else max(issue + 1, final[k])
-                before, issue_free[k] = issue, leave
+                move = max(issue + 1, move_free[k])
+                leave = move + 1 if content.shortcut else max(move + 1, final[k])
+                before, issue_free[k], move_free[k] = issue, move, leave
                 if content.shortcut:
                     continue
                 for i, event in enumerate(content.events):

@@ -30,7 +30,7 @@ def test_rows_show_what_was_written(config: CoreConfig) -> None:
         return sum((part != 0) << bit for bit, part in enumerate(parts))
 
     async def bench(ctx):
-        shown, late = None, None  # what the read port holds; the write of the clock before
+        shown = last = late = None  # what the read port holds; the row read before; the write of the clock before
         for _ in range(1500):
             if shown is not None:
                 assert ctx.get(dut.read.data) == shown
@@ -46,7 +46,7 @@ def test_rows_show_what_was_written(config: CoreConfig) -> None:
             ctx.set(dut.read.row, row)
             await ctx.tick()
             if read:
-                shown = occupied(row)
+                shown, last = last, occupied(row)
             if late is not None:
                 contents[late[0]] = late[1]
             late = (address, word) if write else None

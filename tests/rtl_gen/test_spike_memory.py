@@ -38,7 +38,9 @@ def test_reads_what_was_written(depth: int, platform: LatticeICE40Platform | Non
 
     async def bench(ctx):
         contents = [0] * depth
-        shown: list[int | None] = [None] * lanes  # the slices that the read ports must hold
+        # The slices that the memories read last, and those that the ports must show.
+        read_last: list[int | None] = [None] * lanes
+        shown: list[int | None] = [None] * lanes
         edges = [word for word in (1023, 1024, 1279, 1280, 1535, 1536) if word < depth]
         hot = [*rng.sample(range(depth), 6), 0, depth - 1, *edges]
         for _ in range(600):
@@ -46,17 +48,21 @@ def test_reads_what_was_written(depth: int, platform: LatticeICE40Platform | Non
                 assert shown[k] is None or ctx.get(port.data) == shown[k]
             write, to, word = rng.random() < 0.5, rng.choice(hot), rng.getrandbits(config.spike_width)
             reads = [(rng.random() < 0.6, rng.choice(hot)) for _ in range(lanes)]
+            moves = [rng.random() < 0.6 for _ in range(lanes)]
             write = write and all(at != to for _, at in reads)
             ctx.set(dut.write.en, write)
             ctx.set(dut.write.addr, to)
             ctx.set(dut.write.data, word)
-            for port, (read, at) in zip(dut.reads, reads, strict=True):
+            for port, (read, at), move in zip(dut.reads, reads, moves, strict=True):
                 ctx.set(port.en, read)
                 ctx.set(port.addr, at)
+                ctx.set(port.move, move)
             await ctx.tick()
             for k, (read, at) in enumerate(reads):
+                if moves[k]:
+                    shown[k] = read_last[k]
                 if read:
-                    shown[k] = contents[at] >> k * width & ((1 << width) - 1)
+                    read_last[k] = contents[at] >> k * width & ((1 << width) - 1)
             if write:
                 contents[to] = word
 

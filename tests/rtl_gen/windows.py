@@ -97,6 +97,10 @@ class Window:
     def items(self) -> Iterator[Item]:
         for oy in range(self.out[0]):
             for ox in range(self.out[1]):
+                top = oy * self.stride[0] - self.pad[0]
+                inside = sum(0 <= y < self.size[0] for y in range(top, top + self.kernel[0]))
+                if max(1, inside) * self.planes * self.chunks == 1 and not self.sc_planes:
+                    yield Item((), 0)
                 for chunk in range(self.chunks):
                     for plane in range(self.sc_planes):
                         pixel = (oy * self.out[1] + ox) * self.sc_groups
