@@ -20,9 +20,9 @@ def at_least(bits: Value, count: int) -> Value:
 def _reached(bits: Value, most: int) -> list[Value]:
     """Whether 1, 2, .. ``most`` bits or more are set."""
     if len(bits) == 1:
-        return [bits[0], *(Const(0, 1) for _ in range(most - 1))]
+        return [Value.cast(bits[0]), *(Const(0, 1) for _ in range(most - 1))]
     half = len(bits) // 2
-    low, high = _reached(bits[:half], most), _reached(bits[half:], most)
+    low, high = (_reached(Value.cast(part), most) for part in (bits[:half], bits[half:]))
     found = []
     for count in range(1, most + 1):
         parts = [low[count - 1], high[count - 1], *(low[i - 1] & high[count - i - 1] for i in range(1, count))]
@@ -43,7 +43,7 @@ def choose_lowest(bits: Value, values: Sequence[Value]) -> Value:
 def _lowest(bits: Value, values: Sequence[Value]) -> tuple[Value, Value]:
     """Whether a bit is set, and the value of the lowest."""
     if len(bits) == 1:
-        return bits[0], values[0]
+        return Value.cast(bits[0]), values[0]
     half = 1 << (len(bits) - 1).bit_length() - 1
     found, low = _lowest(bits[:half], values[:half])
     more, high = _lowest(bits[half:], values[half:])
