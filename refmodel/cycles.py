@@ -23,6 +23,7 @@ from .layout import (
     LOAD_OVERHEAD,
     barrier_to_slot,
     descriptor_words,
+    readout_clocks,
     slot_to_writeback,
 )
 from .occupancy import word_events
@@ -124,7 +125,7 @@ def run_timing(
         result.slabs.append(timing)
         result.start.append(start)
         result.end.append(end)
-    result.clocks = np.maximum(start + LOAD_OVERHEAD, idle) + program.classes + 2
+    result.clocks = np.maximum(start + LOAD_OVERHEAD, idle) + readout_clocks(program.classes)
     return result
 
 

@@ -92,6 +92,11 @@ def barrier_to_slot(config: CoreConfig) -> int:
     return BARRIER_TO_BUNDLE + array_latency(config)
 
 
+def readout_clocks(classes: int) -> int:
+    """Clocks of a run after its last slab: the readout's search takes two a class."""
+    return 2 * classes + 3
+
+
 @dataclass(frozen=True)
 class Field:
     """One field of a descriptor or header: ``width`` bits at bit ``offset``."""

@@ -20,7 +20,7 @@ from .config import CoreConfig
 from .cycles import Events, op_timing
 from .densities import Values, tensor_values
 from .errors import CompileError
-from .layout import LOAD_OVERHEAD, Flag, descriptor_words
+from .layout import LOAD_OVERHEAD, Flag, descriptor_words, readout_clocks
 from .lowering import lower
 from .needs import Limit, Plan, plan
 from .occupancy import events_type
@@ -133,7 +133,7 @@ class _Clocks:
                     idle = start + slab.length + 1
                     events += slab.events
             last = op is self.ops[-1]
-            self.now = max(start + LOAD_OVERHEAD, idle) + op.out.shape[0] + 2 if last else idle - 1
+            self.now = max(start + LOAD_OVERHEAD, idle) + readout_clocks(op.out.shape[0]) if last else idle - 1
             clocks = self.now - before
             density = 0.0 if op.extracts else self._source(op).density
             result.append(LayerOutlook(op.layer.name, clocks, events, events / (config.event_lanes * clocks), density))

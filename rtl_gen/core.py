@@ -185,6 +185,7 @@ class Core(wiring.Component):
             shortcuts.pop.eq(neurons.shortcut_pop | writeback.shortcut_pop),
             writeback.descriptor.eq(descriptor),
             writeback.restart.eq(seq.slab_start),
+            writeback.word_soon.eq(neurons.word_soon),
             writeback.word_valid.eq(neurons.word_valid),
             writeback.word.eq(neurons.word),
             writeback.shortcut_word.eq(shortcuts.word),
@@ -233,15 +234,17 @@ class Core(wiring.Component):
         if cfg.attention is not None:
             self._add_attention(m, cfg.attention, seq, neurons, store, written)
 
-        # Spike memory: the write-back while running, the host while idle.
-        m.d.comb += [
-            spikes.write.en.eq(writeback.write_en | (host_write & self.load.payload.space)),
-            spikes.write.addr.eq(Mux(writeback.write_en, writeback.write_addr, self.load.payload.addr)),
-            spikes.write.data.eq(Mux(writeback.write_en, writeback.write_data, self.load.payload.data)),
-            fetch.write.en.eq(spikes.write.en),
-            fetch.write.addr.eq(spikes.write.addr),
-            fetch.write.data.eq(spikes.write.data),
+        # Spike memory: the write-back while running, the host while idle; a clock later, long before it is read.
+        write_en = Signal()
+        write_addr = Signal(cfg.spike_addr_bits, reset_less=True)
+        write_data = Signal(cfg.spike_width, reset_less=True)
+        m.d.sync += [
+            write_en.eq(writeback.write_en | (host_write & self.load.payload.space)),
+            write_addr.eq(Mux(writeback.write_en, writeback.write_addr, self.load.payload.addr)),
+            write_data.eq(Mux(writeback.write_en, writeback.write_data, self.load.payload.data)),
         ]
+        for write in (spikes.write, fetch.write):
+            m.d.comb += [write.en.eq(write_en), write.addr.eq(write_addr), write.data.eq(write_data)]
         if self._probe:
             stalled = store.stall if isinstance(store, StreamStore) else Const(0)
             self._add_probe(m, fetch, neurons, writeback, seq, streams, state, stalled)

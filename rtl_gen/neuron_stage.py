@@ -24,7 +24,8 @@ class NeuronStage(wiring.Component):
     Slot t * P/NU + i handles time lane t of output lanes i*NU .. i*NU+NU-1, one in each
     unit: step-major order follows the systolic stagger of the array and gives the membrane
     recurrence P/NU clocks.  The units' spikes gather in shift registers; ``word_valid``
-    says that a whole spike word stands in ``word`` (bit p*Tp + t), for one clock.
+    says that a whole spike word stands in ``word`` (bit p*Tp + t), for one clock, and
+    ``word_soon`` the clock before.
 
     Members
     -------
@@ -38,7 +39,7 @@ class NeuronStage(wiring.Component):
         write).
     gates: with attention: from :class:`AttentionUnit`.
     shortcut_pop, shortcut_word: the tile's shortcut word for membrane shortcuts.  It stands from the clock of
-        ``drained`` on until it is popped, before the tile's last slot.
+        ``drained`` on until two clocks after it is popped.
     out_valid, out_index, out_end, spikes, membranes: the results of a slot, ``slot_to_spike`` clocks after it.
     word: spikes; where the combiner is IAND, which takes 1-A, each is inverted.
     """
@@ -80,6 +81,7 @@ class NeuronStage(wiring.Component):
                 "out_end": Out(1),
                 "spikes": Out(cfg.neuron_units),
                 "membranes": Out(data.ArrayLayout(signed(cfg.membrane_width), cfg.neuron_units)),
+                "word_soon": Out(1),
                 "word_valid": Out(1),
                 "word": Out(cfg.spike_width),
             }
@@ -98,19 +100,18 @@ class NeuronStage(wiring.Component):
         fresh = Signal(init=1)  # readout: nothing accumulated yet in this slab
         index_bits = (slots - 1).bit_length()
         index, step = number[:index_bits], number[index_bits:]
-        last, chunk_last = Signal(), Signal()
-        m.d.comb += [
-            following.eq(number + active),
-            last.eq(active & number.all()),
-            chunk_last.eq(chunk == self.chunks_last),
-        ]
+        # Whether the chunk is a pixel's first or last one is known from registers: the second is first asked for in
+        # the tile's second step.
+        last, chunk_first, chunk_last = Signal(), Signal(init=1), Signal()
+        m.d.comb += [following.eq(number + active), last.eq(active & number.all())]
+        m.d.sync += chunk_last.eq(chunk == self.chunks_last)
         m.d.sync += [number.eq(following), active.eq(self.drained | (active & ~last))]
         with m.If(active & index.all()):
             m.d.sync += fresh.eq(0)
         with m.If(last):
-            m.d.sync += chunk.eq(Mux(chunk_last, 0, chunk + 1))
+            m.d.sync += [chunk.eq(Mux(chunk_last, 0, chunk + 1)), chunk_first.eq(chunk_last)]
         with m.If(self.restart):
-            m.d.sync += [active.eq(0), number.eq(0), chunk.eq(0), fresh.eq(1)]
+            m.d.sync += [active.eq(0), number.eq(0), chunk.eq(0), chunk_first.eq(1), fresh.eq(1)]
 
         m.submodules.control = control = NeuronControl(config=cfg)
         controls = control.controls
@@ -119,7 +120,7 @@ class NeuronStage(wiring.Component):
             control.mode.eq(self.mode),
             control.slot.valid.eq(active),
             control.slot.index.eq(index),
-            control.slot.first.eq(((chunk == 0) & (step == 0) & ~self.mode.readout) | fresh | self.mode.stateless),
+            control.slot.first.eq((chunk_first & (step == 0) & ~self.mode.readout) | fresh | self.mode.stateless),
             control.slot.fake.eq(chunk_last & (step > self.last_step)),
             control.slot.end.eq(step.all()),
             self.slot_active.eq(active),
@@ -129,9 +130,13 @@ class NeuronStage(wiring.Component):
             self.out_index.eq(results.index),
             self.out_end.eq(results.end),
         ]
-        m.d.sync += self.word_valid.eq(results.valid & results.end & results.index.all())
-        # Shortcut bits are chosen a clock ahead: the word goes when its last bit is.
-        m.d.comb += self.shortcut_pop.eq(active & following.all() & self.mode.use_current)
+        due = controls.slots[slot_to_spike(cfg) - 1]
+        m.d.sync += [
+            self.word_soon.eq(due.valid & due.end & due.index.all()),
+            self.word_valid.eq(self.word_soon),
+        ]
+        # Shortcut bits are chosen a clock ahead, and a word stands for two clocks after its pop: the last slot but two.
+        m.d.comb += self.shortcut_pop.eq(active & (number == slots * steps - 3) & self.mode.use_current)
         if cfg.stream_width:
             m.d.comb += [self.slot.eq(active), self.tile_end.eq(last & chunk_last)]
 

@@ -10,6 +10,7 @@ from amaranth.vendor import SiliconBluePlatform
 
 from refmodel.config import CoreConfig
 
+from .delay import delayed
 from .layouts import COLLISION_FREE
 from .neuron_control import slot_layout
 
@@ -17,15 +18,14 @@ from .neuron_control import slot_layout
 class Readout(wiring.Component):
     """Keeps the readout's potentials, one for each class, and finds the argmax.
 
-    Every slot of a chunk's last step writes; the last one written stands.  ``scan`` starts
-    the search, which takes ``classes + 1`` clocks; ``scanned`` is high in the last of them.
-    The lowest index wins a tie.
+    Every slot of a chunk's last step writes; the last one written stands.  ``scan`` starts the search, which takes
+    ``2 * classes + 2`` clocks; ``scanned`` is high in the last of them.  The lowest index wins a tie.
 
     Members
     -------
     write_en, group, index, membranes: results of the NU units in this clock.
     classes_last: number of classes minus one, stable while scanning.
-    addr, value: read port, one clock latency; ``addr`` is ignored while scanning.
+    addr, value: read port, two clocks latency; ``addr`` is ignored while scanning.
     """
 
     def __init__(self, *, config: CoreConfig):
@@ -62,48 +62,43 @@ class Readout(wiring.Component):
             shape=word, depth=depth, init=[], attrs={**COLLISION_FREE, "ram_style": "block"}
         )
         write, read = results.write_port(), results.read_port()
-        late_address = unit_bits == 0 and isinstance(platform, SiliconBluePlatform)
-        scanning = Signal()
+        scanning, second = Signal(), Signal()  # a class is read for two clocks; this is the second
         count, addr = Signal(bits), Signal(bits)  # count: the class that is read
         m.d.comb += [
             write.en.eq(self.write_en),
             write.addr.eq(Cat(self.index[:slot_bits], self.group)),
             write.data.eq(self.membranes),
             read.en.eq(1),
-            read.addr.eq(addr[unit_bits:]),
         ]
-        if unit_bits:
-            unit = Signal(unit_bits, reset_less=True)
-            m.d.sync += unit.eq(addr[:unit_bits])
-            m.d.comb += self.value.eq(Array(read.data)[unit])
+        if unit_bits == 0 and isinstance(platform, SiliconBluePlatform):  # the address is narrower than a word
+            m.d.sync += addr.eq(Mux(scanning, count, self.addr))
+            m.d.comb += [read.addr.eq(addr), self.value.eq(read.data[0])]
         else:
-            m.d.comb += self.value.eq(read.data[0])
+            kept = Signal(word, reset_less=True)
+            m.d.comb += [addr.eq(Mux(scanning, count, self.addr)), read.addr.eq(addr[unit_bits:])]
+            m.d.sync += kept.eq(read.data)
+            unit = delayed(m, addr[:unit_bits], 2, "unit") if unit_bits else 0
+            m.d.comb += self.value.eq(Array(kept)[unit])
 
-        # The address; the value arrives; it is compared with the best one before. Between the last two there is a
-        # register for what chooses the unit; where nothing does, iCE40 has it before the address, which is narrower.
-        wanted, ended = Signal(bits, reset_less=True), Signal(2)  # ended: bit 0: a class; bit 1: the last one
-        compared, compares = Signal(bits, reset_less=True), Signal(2)
-        best, fresh = Signal(wide, reset_less=True), Signal()
-        last = count == self.classes_last
-        running = scanning | self.scan
+        # A value stands for two clocks: in the first it is compared with the best one before, in the second kept.
+        last, fresh, larger = Signal(), Signal(), Signal(reset_less=True)
+        read_late, compares, keeps = Signal(), Signal(), Signal()
+        ended, kept_class = Signal(2), delayed(m, count, 2, "count")
+        not_best = Signal(wide, reset_less=True)  # inverted here, where it costs no LUT: a > b is a + ~b >= 0
         m.d.sync += [
-            scanning.eq(running & ~last),
-            count.eq(Mux(running & ~last, count + 1, 0)),
-            ended.eq(Cat(running, running & last)),
-            compares.eq(ended),
-            wanted.eq(count),
-            compared.eq(wanted),
-            fresh.eq((fresh & ~compares[0]) | self.scan),
+            scanning.eq(self.scan | (scanning & ~(second & last))),
+            second.eq(scanning & ~second),
+            last.eq(count == self.classes_last),
+            ended.eq(Cat(second & last, ended)),
+            read_late.eq(scanning & ~second),
+            compares.eq(read_late),
+            keeps.eq(compares),
+            larger.eq(fresh | ~(self.value + not_best)[-1]),
+            fresh.eq((fresh & ~keeps) | self.scan),
         ]
-        if late_address:
-            value = self.value
-        else:
-            value = Signal(wide, name="value_late", reset_less=True)
-            m.d.sync += value.eq(self.value)
-        m.d.comb += [
-            addr.eq(Mux(ended[0], wanted, self.addr) if late_address else Mux(running, count, self.addr)),
-            self.scanned.eq(compares[1]),
-        ]
-        with m.If(compares[0] & (fresh | (value > best))):
-            m.d.sync += [best.eq(value), self.argmax.eq(compared)]
+        with m.If(second | ~scanning):
+            m.d.sync += count.eq(Mux(scanning & ~last, count + 1, 0))
+        with m.If(keeps & larger):
+            m.d.sync += [not_best.eq(~self.value), self.argmax.eq(kept_class)]
+        m.d.comb += self.scanned.eq(ended[-1])
         return m

@@ -105,11 +105,16 @@ class LayerSequencer(wiring.Component):
         lane_last, params_last, attention_last = (
             Signal(name=f"{name}_last") for name in ("lane", "params", "attention")
         )
+        # Whether the index is a lane's last one is known from a register.
+        in_lanes, single, at_last = Signal(), Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += at_last.eq((index + 1)[: len(weights_last)] == weights_last)
+        with m.If(last | ~counts):
+            m.d.sync += at_last.eq(single)
         m.d.comb += [
             header.eq(self.store_data),
             begin.eq(self.start & ~self.busy),
-            counts.eq(lane.any() | at_params | at_attention),
-            lane_last.eq(lane.any() & (index == weights_last)),
+            counts.eq(in_lanes | at_params | at_attention),
+            lane_last.eq(in_lanes & at_last),
             params_last.eq(at_params & index[: len(self.param_index)].all() if cfg.output_lanes > 1 else at_params),
             attention_last.eq(at_attention & (index + 1 == attention_words)),
             last.eq(lane_last | params_last | attention_last),
@@ -143,7 +148,10 @@ class LayerSequencer(wiring.Component):
             self.busy.eq((self.busy & ~self.done) | begin),
         ]
         with m.If(at_header | lane_last):
-            m.d.sync += lane.eq(Cat(at_header & ~ends, lane[:-1]))
+            m.d.sync += [
+                lane.eq(Cat(at_header & ~ends, lane[:-1])),
+                in_lanes.eq((at_header & ~ends) | (in_lanes & ~lane[-1])),
+            ]
         if attention_bits:
             m.d.sync += at_attention.eq((at_attention & ~attention_last) | (params_last & after_params))
             m.d.comb += self.word_index.eq(index)
@@ -166,7 +174,11 @@ class LayerSequencer(wiring.Component):
             m.d.sync += self.clocks.eq(0)
 
         with m.If(at_header):
-            m.d.sync += weights_last.eq(header.weights_last)
+            m.d.sync += [
+                weights_last.eq(header.weights_last),
+                single.eq(header.weights_last == 0),
+                at_last.eq(header.weights_last == 0),
+            ]
             if attention_bits:
                 m.d.sync += attention_words.eq(header.attention_words)
         with m.If(word[-1]):
@@ -201,7 +213,7 @@ class LayerSequencer(wiring.Component):
             self.load_half.eq(~running_half),
         ]
         for kind, here in (
-            (LoadKind.WEIGHT, lane.any()),
+            (LoadKind.WEIGHT, in_lanes),
             (LoadKind.PARAM, at_params),
             (LoadKind.DESCRIPTOR, word.any()),
             (LoadKind.ATTENTION, at_attention),

@@ -10,7 +10,12 @@ from amaranth.lib.wiring import In, Out
 from refmodel.config import CoreConfig
 from refmodel.layout import barrier_to_slot, slot_to_writeback
 
+from .block_ram import family_of
+from .delay import delayed
 from .layouts import COLLISION_FREE
+
+#: Words of ECP5's LUT RAM: a queue that needs no more takes no block RAM.
+_LUT_RAM = 16
 
 
 def queue_depth(config: CoreConfig) -> int:
@@ -28,14 +33,15 @@ def queue_depth(config: CoreConfig) -> int:
 class ShortcutQueue(wiring.Component):
     """First-in first-out memories, one a lane, without flow control: they are deep enough never to be full.
 
-    Each lane pushes its slices when it comes to them; words are popped whole.  A word may be
-    popped from the second clock after its last slice's push on; the words here wait longer, since
-    a tile's sums pass the array and the neurons first.
+    Each lane pushes its slices when it comes to them; words are popped whole.  A word shows three clocks after its
+    last slice's push at the latest, if it is the oldest; the words here wait longer, since a tile's sums pass the
+    array and the neurons first.
 
     Members
     -------
     push: bit k: add slice k of ``push_word`` to lane k's memory.
-    pop: drop ``word``, the oldest one.  clear: drop all.
+    pop: drop the oldest word: the next one is ``word`` two clocks later.  clear: drop all.
+    word: the oldest word.
     """
 
     def __init__(self, *, config: CoreConfig):
@@ -57,9 +63,13 @@ class ShortcutQueue(wiring.Component):
         head, following = Signal(range(depth)), Signal(range(depth))
         m.d.comb += following.eq(head + self.pop)
         m.d.sync += head.eq(following)
+        # A register before the memory, or behind it: ECP5's block RAM has one there and is slow without it.
+        block = depth > _LUT_RAM
+        behind = block and family_of(platform) == "ecp5"
+        attrs = COLLISION_FREE | ({"ram_style": "block"} if block else {})
         parts = []
         for k in range(lanes):
-            m.submodules[f"words{k}"] = words = Memory(shape=width, depth=depth, init=[], attrs=COLLISION_FREE)
+            m.submodules[f"words{k}"] = words = Memory(shape=width, depth=depth, init=[], attrs=attrs)
             write, read = words.write_port(), words.read_port()
             tail = Signal(range(depth), name=f"tail{k}")
             m.d.comb += [
@@ -67,12 +77,12 @@ class ShortcutQueue(wiring.Component):
                 write.addr.eq(tail),
                 write.data.eq(self.push_word.word_select(k, width)),
                 read.en.eq(1),
-                read.addr.eq(following),
+                read.addr.eq(following if behind else head),
             ]
             m.d.sync += tail.eq(tail + self.push[k])
             with m.If(self.clear):
                 m.d.sync += tail.eq(0)
-            parts.append(read.data)
+            parts.append(delayed(m, read.data, 1, f"word{k}") if behind else read.data)
         m.d.comb += self.word.eq(Cat(parts))
         with m.If(self.clear):
             m.d.sync += head.eq(0)

@@ -24,8 +24,9 @@ class WriteBack(wiring.Component):
     -------
     descriptor: of the slab, from the clock of ``restart`` on.
     restart: a slab starts; addresses begin at the descriptor's.  Its first word comes three clocks later, or more.
+    word_soon: a word comes in the next clock.
     word_valid, word: the neuron stage's spikes (bit p*Tp + t); for IAND each is inverted.
-    shortcut_pop, shortcut_word: the shortcut's planes, lowest first.
+    shortcut_pop, shortcut_word: the shortcut's planes, lowest first; popped two clocks before the next one is needed.
     write_en, write_addr, write_data: to the spike memory.
     finished: pulse in the clock of a tile's last write (where nothing is written: as its word arrives).
     """
@@ -36,6 +37,7 @@ class WriteBack(wiring.Component):
             {
                 "descriptor": In(descriptor_layout(config)),
                 "restart": In(1),
+                "word_soon": In(1),
                 "word_valid": In(1),
                 "word": In(config.spike_width),
                 "shortcut_pop": Out(1),
@@ -52,25 +54,24 @@ class WriteBack(wiring.Component):
         cfg, d = self._config, self.descriptor
         m.submodules.combiner = combiner = SpikeCombiner(width=cfg.spike_width)
 
-        # A plane's own facts are known a clock before it; between words those of plane 0 stand.
-        active, writes = Signal(), Signal()
+        # A plane's number is known two clocks before it is written, its shortcut is popped one clock before, when the
+        # facts about it are known.  Between words those of plane 0 stand.
+        ahead, ahead_last, has_plane = Signal(), Signal(), Signal()
         plane, following = Signal(d.sc_planes.shape()), Signal(d.sc_planes.shape())
-        last, has_plane = Signal(), Signal()
+        active, last, writes = Signal(), Signal(), Signal()
         function = Signal(2, reset_less=True)
-        next_has_plane = Signal()
-        m.d.comb += [
-            following.eq(Mux(active & ~last, plane + 1, 0)),
-            next_has_plane.eq((following < d.sc_planes) & ~d.use_current),
-        ]
+        m.d.comb += following.eq(Mux(ahead & ~ahead_last, plane + 1, 0))
         m.d.sync += [
             writes.eq(~d.readout & ~d.discard),
             plane.eq(following),
-            last.eq(following == d.out_planes_last),
-            has_plane.eq(next_has_plane),
+            ahead.eq((self.word_soon & writes) | (ahead & ~ahead_last)),
+            ahead_last.eq(following == d.out_planes_last),
+            has_plane.eq((following < d.sc_planes) & ~d.use_current),
+            active.eq(ahead),
+            last.eq(ahead_last),
             function.eq(Mux(d.combine == CombineOp.IAND, CombinerPlane.AND, d.combine)),
-            active.eq((self.word_valid & writes) | (active & ~last)),
         ]
-        with m.If(~next_has_plane):
+        with m.If(~has_plane):
             m.d.sync += function.eq(CombinerPlane.PASS)
 
         carry = Signal(cfg.spike_width, reset_less=True)
@@ -80,7 +81,7 @@ class WriteBack(wiring.Component):
             combiner.plane.eq(function),
             combiner.carry.eq(carry),
             combiner.shortcut.eq(self.shortcut_word),
-            self.shortcut_pop.eq(active & has_plane),
+            self.shortcut_pop.eq(ahead & has_plane),
             self.write_en.eq(active),
             self.write_data.eq(combiner.out),
             self.finished.eq(Mux(writes, active & last, self.word_valid)),
@@ -104,5 +105,5 @@ class WriteBack(wiring.Component):
         with m.If(active & last):
             m.d.sync += chunk.eq(Mux(chunk_last, 0, chunk + 1))
         with m.If(self.restart):
-            m.d.sync += [active.eq(0), chunk.eq(0), address.eq(0)]
+            m.d.sync += [ahead.eq(0), active.eq(0), chunk.eq(0), address.eq(0)]
         return m

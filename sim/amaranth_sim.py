@@ -96,7 +96,7 @@ def simulate(
             results = []
             for c in range(program.classes):
                 ctx.set(dut.result_addr, c)
-                await ctx.tick()
+                await ctx.tick().repeat(2)
                 results.append(ctx.get(dut.result_data))
             if config.streams_store and ctx.get(dut.fault):
                 raise AssertionError("the core did not use its memory outside as it must")

@@ -93,12 +93,12 @@ module harness;
         end
       end
       READ: begin
-        // The result of the address set before the last clock edge is here now.
+        // The result of the address set before the last clock edge but one is here now.
         result_addr <= index + 1;
         index <= index + 1;
         if (index == 0) $fwrite(file, "%0d %0d\\n", clocks, argmax);
-        else $fwrite(file, "%0d\\n", result_data);
-        if (index == classes) begin
+        else if (index > 1) $fwrite(file, "%0d\\n", result_data);
+        if (index == classes + 1) begin
           $fclose(file);
           finished <= 1;
           state <= IDLE;

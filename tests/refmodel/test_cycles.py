@@ -257,7 +257,7 @@ def test_runs(shape: str) -> None:
                 assert start[image] == max(loaded, ended + 1) + descriptor_words(config) + 1
                 started, ended = int(start[image]), int(start[image] + slab_timing.end[image])
                 assert end[image] == ended
-            assert timing.clocks[image] == max(started + 4, ended + 1) + program.classes + 2
+            assert timing.clocks[image] == max(started + 4, ended + 1) + 2 * program.classes + 3
         assert np.array_equal(timing.layer_clocks().sum(axis=0), timing.clocks)
         assert (timing.layer_clocks() > 0).all()
 

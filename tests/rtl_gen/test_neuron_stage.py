@@ -119,7 +119,7 @@ def test_tiles(name: str, spread: int) -> None:
                         slot = clock + 1 + t * slots + index
                         results[slot + slot_to_spike(config)] = (index, int(t == steps - 1), pairs)
                 words[clock + period + slot_to_writeback(config)] = word ^ slab.inverted
-                pops.add(clock + period - 1)
+                pops.add(clock + period - 2)
                 clock += period + rng.randrange(spread + 1)
         snapshots: dict[int, list[list[int]]] = {}  # of each systolic stage
         for now in range(clock + 10):
@@ -131,7 +131,7 @@ def test_tiles(name: str, spread: int) -> None:
             ctx.set(dut.drained, now in drains)
             assert ctx.get(dut.shortcut_pop) == (now in pops and slab.use_current)
             gate = gates.get(now, gate)  # stands until it is popped
-            if now - 1 in pops and now not in gates:
+            if now - 2 in pops and now not in gates:
                 gate = rng.getrandbits(config.spike_width)
             ctx.set(dut.shortcut_word, gate if slab.use_current else rng.getrandbits(config.spike_width))
             assert ctx.get(dut.out_valid) == (now in results)
@@ -140,6 +140,7 @@ def test_tiles(name: str, spread: int) -> None:
                 pairs = [(spikes >> u & 1, membranes[u]) for u in range(units)]
                 assert (ctx.get(dut.out_index), ctx.get(dut.out_end), pairs) == results[now]
                 fired += spikes != 0
+            assert ctx.get(dut.word_soon) == (now + 1 in words)
             assert ctx.get(dut.word_valid) == (now in words)
             if now in words:
                 assert ctx.get(dut.word) == words[now]

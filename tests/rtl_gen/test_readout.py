@@ -73,14 +73,14 @@ def test_results_and_argmax(name: str, board: str | None) -> None:
             ctx.set(dut.scan, 1)
             await ctx.tick()
             ctx.set(dut.scan, 0)
-            for clock in range(len(values) + 1):
-                assert ctx.get(dut.scanned) == (clock == len(values))
+            for clock in range(2 * len(values) + 2):
+                assert ctx.get(dut.scanned) == (clock == 2 * len(values) + 1)
                 await ctx.tick()
             assert not ctx.get(dut.scanned)
             assert ctx.get(dut.argmax) == values.index(max(values))
             for number in rng.sample(range(len(values)), len(values)):
                 ctx.set(dut.addr, number)
-                await ctx.tick()
+                await ctx.tick().repeat(2)
                 assert ctx.get(dut.value) == values[number]
             assert ctx.get(dut.argmax) == values.index(max(values))
 

@@ -72,21 +72,33 @@ class Slab:
 def run(slabs: list[Slab], rng: random.Random, platform: Any = None) -> None:
     """Words at random distances, as close as the configuration allows, on one write-back."""
     dut = WriteBack(config=CONFIG)
+    shortcuts: deque[int] = deque()
+    popped = False
+
+    async def tick(ctx) -> None:
+        """The oldest shortcut word shows, and the next one two clocks after a pop."""
+        nonlocal popped
+        pops = ctx.get(dut.shortcut_pop)
+        await ctx.tick()
+        if popped:
+            shortcuts.popleft()
+        popped = pops
+        ctx.set(dut.shortcut_word, shortcuts[0] if shortcuts else rng.getrandbits(WIDTH))
 
     async def bench(ctx):
         for slab in slabs:
             ctx.set(dut.descriptor, slab.descriptor())
             ctx.set(dut.restart, 1)
-            await ctx.tick()
+            await tick(ctx)
             ctx.set(dut.restart, 0)
-            await ctx.tick().repeat(2)
-            shortcuts: deque[int] = deque()
+            await tick(ctx)
             for pixel in range(slab.pixels):
                 for chunk in range(slab.chunks):
-                    await one_word(ctx, slab, pixel, chunk, shortcuts)
+                    await one_word(ctx, slab, pixel, chunk)
+            await tick(ctx)
             assert not shortcuts
 
-    async def one_word(ctx, slab: Slab, pixel: int, chunk: int, shortcuts: deque[int]) -> None:
+    async def one_word(ctx, slab: Slab, pixel: int, chunk: int) -> None:
         own = [rng.randrange(2) for _ in range(WIDTH)]
         top = (1 << slab.sc_planes) - 1
         counts = [rng.choice([0, top, rng.randrange(top + 1)]) for _ in range(WIDTH)]
@@ -96,27 +108,28 @@ def run(slabs: list[Slab], rng: random.Random, platform: Any = None) -> None:
         function = FUNCTIONS[slab.combine][1] if combines else lambda a, s: a
         results = [function(a, s) for a, s in zip(own, counts, strict=True)]
         planes = 0 if slab.readout else slab.out_planes
+        ctx.set(dut.word_soon, 1)
+        assert not ctx.get(dut.write_en) and not ctx.get(dut.shortcut_pop) and not ctx.get(dut.finished)
+        await tick(ctx)
+        ctx.set(dut.word_soon, 0)
         ctx.set(dut.word_valid, 1)
         inverted = slab.combine == "iand"
         ctx.set(dut.word, sum((bit ^ inverted) << i for i, bit in enumerate(own)))
         assert ctx.get(dut.finished) == slab.readout
         assert not ctx.get(dut.write_en)
-        await ctx.tick()
+        await tick(ctx)
         ctx.set(dut.word_valid, 0)
         ctx.set(dut.word, rng.getrandbits(WIDTH))
         for plane in range(planes):
-            ctx.set(dut.shortcut_word, shortcuts[0] if shortcuts else rng.getrandbits(WIDTH))
             assert ctx.get(dut.write_en)
             assert ctx.get(dut.write_addr) == slab.address(pixel, chunk, plane) % SPACE
             assert ctx.get(dut.write_data) == sum((r >> plane & 1) << i for i, r in enumerate(results))
             assert ctx.get(dut.finished) == (plane == planes - 1)
-            if ctx.get(dut.shortcut_pop):
-                shortcuts.popleft()
-            await ctx.tick()
+            await tick(ctx)
         closest = CoreConfig.NEURON_LOOP  # clocks between words of the smallest core
-        for _ in range(max(0, closest - 1 - planes) + rng.choice([0, 0, 1, 5])):
+        for _ in range(max(0, closest - 2 - planes) + rng.choice([0, 0, 1, 5])):
             assert not ctx.get(dut.write_en) and not ctx.get(dut.shortcut_pop) and not ctx.get(dut.finished)
-            await ctx.tick()
+            await tick(ctx)
 
     sim = Simulator(Fragment.get(dut, platform))
     sim.add_clock(1e-6)
