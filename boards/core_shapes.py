@@ -34,7 +34,7 @@ _ICE40: dict[str, Any] = {
     "bank_lanes": 8,  # one systolic stage
     "adder": "chain",
     "acc_width": 14,
-    "membrane_width": 18,
+    "membrane_width": 16,
     "leak_terms": 1,
     "dim_bits": 6,
     "bank_depth": 128,
@@ -42,8 +42,8 @@ _ICE40: dict[str, Any] = {
     "max_planes": 4,
 }
 _UP5K = _ICE40 | {"store": "spram", "store_depth": 16384}
-#: The HX8K has no SPRAM: a short store, to be streamed into.
-_HX8K = _ICE40 | {"store": "bram", "store_depth": 256}
+#: The HX8K has no SPRAM: a short store, to be streamed into, and weights of 6 bits, since it takes block RAMs too.
+_HX8K = _ICE40 | {"store": "bram", "store_depth": 256, "weight_bits": 6}
 #: Cores for ECP5; K, P and depths by shape.
 _ECP5: dict[str, Any] = {
     "event_lanes": 4,
@@ -70,7 +70,9 @@ _SHAPES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
         "ecp5-25f-512",
         "ecp5-25f",
-        _ECP5 | {"output_lanes": 32, "neuron_units": 4, "spike_depth": 512, "store_depth": 512},
+        _ECP5
+        | {"output_lanes": 32, "neuron_units": 4, "spike_depth": 512, "store_depth": 512}
+        | {"membrane_width": 18, "max_planes": 4},  # the shortcut queue in LUT RAM: 56 block RAMs are few
     ),
     (
         "ecp5-85f-1024",

@@ -13,6 +13,8 @@ MODES: dict[Family, tuple[tuple[int, int], ...]] = {
     "ice40": ((256, 16), (512, 8), (1024, 4), (2048, 2)),
     "ecp5": ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),
 }
+#: Words of ECP5's LUT RAM: a small memory that needs no more may be built of it.
+LUT_RAM = 16
 #: LUTs of a multiplexer that may be spent to save a block RAM: devices have many more a block RAM.
 _LUTS_A_BLOCK = 16
 

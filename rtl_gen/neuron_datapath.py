@@ -14,6 +14,7 @@ from refmodel.attention import GATE_BITS
 from refmodel.config import CoreConfig
 from refmodel.layout import slot_to_spike
 
+from .block_ram import LUT_RAM
 from .carry import Kept, add_choice, add_kept, on_ecp5, subtract
 from .delay import delayed
 from .gate_multiplier import GateMultiplier
@@ -206,7 +207,7 @@ class NeuronDatapath(wiring.Component):
             shape=signed(cfg.membrane_width),
             depth=2 * lanes if on_ice40 else lanes,
             init=[],
-            attrs={**COLLISION_FREE, "ram_style": "block"},
+            attrs=COLLISION_FREE if on_ecp5(platform) and lanes <= LUT_RAM else {**COLLISION_FREE, "ram_style": "block"},
         )
         write, read = memory.write_port(), memory.read_port()
         store = slots[slot_to_spike(cfg) + spike_to_write(cfg)]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Signal, Value
+from amaranth import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -159,11 +159,23 @@ class LayerSequencer(wiring.Component):
 
         # The pipe stands while nothing is taken from it, and at an end header: it holds the number of classes.
         m.d.comb += [
-            self.store_en.eq(fills | (at_header & ~ends) | counts | word[:-1].any()),
             self.store_addr.eq(pointer),
             self.load_addr.eq(pointer - latency),
             self.classes_last.eq(header.classes_last),
         ]
+        if latency > 1:
+            m.d.comb += self.store_en.eq(fills | (at_header & ~ends) | counts | word[:-1].any())
+        else:  # from a register: what these are in the next clock
+            weighs_or_params = (at_header & ~ends) | in_lanes | (at_params & (~params_last | after_params))
+            describes = (at_wait & self.slab_idle) | word[:-2].any() if words > 1 else Const(0, 1)
+            m.d.sync += self.store_en.eq(
+                self.slab_start
+                | begin
+                | (at_fetch & ~header.end)
+                | weighs_or_params
+                | (at_attention & ~attention_last)
+                | describes
+            )
         with m.If(self.store_en):
             m.d.sync += pointer.eq(pointer + 1)
         with m.If(~self.busy):

@@ -10,12 +10,9 @@ from amaranth.lib.wiring import In, Out
 from refmodel.config import CoreConfig
 from refmodel.layout import barrier_to_slot, slot_to_writeback
 
-from .block_ram import family_of
+from .block_ram import LUT_RAM, family_of
 from .delay import delayed
 from .layouts import COLLISION_FREE
-
-#: Words of ECP5's LUT RAM: a queue that needs no more takes no block RAM.
-_LUT_RAM = 16
 
 
 def queue_depth(config: CoreConfig) -> int:
@@ -64,7 +61,7 @@ class ShortcutQueue(wiring.Component):
         m.d.comb += following.eq(head + self.pop)
         m.d.sync += head.eq(following)
         # A register before the memory, or behind it: ECP5's block RAM has one there and is slow without it.
-        block = depth > _LUT_RAM
+        block = depth > LUT_RAM
         behind = block and family_of(platform) == "ecp5"
         attrs = COLLISION_FREE | ({"ram_style": "block"} if block else {})
         parts = []

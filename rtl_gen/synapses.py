@@ -170,7 +170,7 @@ class SynapseStage(wiring.Component):
     def _carry_chains(
         self, m: Module, weights: list[list[Any]], masks: list[Any], accs: list[list[Signal]], keep: Signal
     ) -> list[list[Value]]:
-        """As :meth:`_chain`, plus the accumulators, or twice them without ``keep``: one carry chain for each.
+        """As :meth:`_chain`, plus the accumulators, or twice them without ``keep``: two carry chains for each.
 
         The first two lanes enter together.  A register waits between banks and adders, which a block RAM can hold.
         """
@@ -200,8 +200,11 @@ class SynapseStage(wiring.Component):
                     total = chain.gated(part, weights[k][q], masks[k][t], most)
                     part = Signal(len(total), name=f"part{k}_{q}_{t}", reset_less=True)
                     m.d.sync += part.eq(total)
-                totals[q].append(chain.doubling(part, acc, keep))
                 chain.close()
+                # A chain of its own: else timing analysis sees a path from the weights through all of them.
+                last = CarryChain(m, f"total_{q}_{t}")
+                totals[q].append(last.doubling(part, acc, keep))
+                last.close()
         return totals
 
     def _tree(self, m: Module, weights: list[list[Any]], masks: list[Any]) -> list[list[Value]]:
