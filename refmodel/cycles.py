@@ -143,7 +143,9 @@ def _streamed(result: RunTiming, timings: dict[tuple[int, int], OpTiming], keep:
     found = streamed_starts(config, loads, np.stack(lengths), keep=keep)
     result.start = list(found.start)
     result.end = [start + timing.end for start, timing in zip(found.start, result.slabs, strict=True)]
-    result.clocks = np.maximum(found.closing + LOAD_OVERHEAD - 1, found.start[-1] + lengths[-1]) + readout_clocks(program.classes)
+    result.clocks = np.maximum(found.closing + LOAD_OVERHEAD - 1, found.start[-1] + lengths[-1]) + readout_clocks(
+        program.classes
+    )
     result.waits, result.pulls = found.waits, found.pulls
     return result
 

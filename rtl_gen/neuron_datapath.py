@@ -207,7 +207,9 @@ class NeuronDatapath(wiring.Component):
             shape=signed(cfg.membrane_width),
             depth=2 * lanes if on_ice40 else lanes,
             init=[],
-            attrs=COLLISION_FREE if on_ecp5(platform) and lanes <= LUT_RAM else {**COLLISION_FREE, "ram_style": "block"},
+            attrs=COLLISION_FREE
+            if on_ecp5(platform) and lanes <= LUT_RAM
+            else {**COLLISION_FREE, "ram_style": "block"},
         )
         write, read = memory.write_port(), memory.read_port()
         store = slots[slot_to_spike(cfg) + spike_to_write(cfg)]
