@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from refmodel.errors import BoardError, ToolError
 
+from .board_bench import source_digest
+from .build import build
 from .registry import Board, Programmer, get_board
 from .report import read_record
+from .sizes import cache_folder
 from .tools import find_tool
 
 #: Where a bitstream goes: the device's own memory, until power goes, or the board's flash.
@@ -111,6 +115,34 @@ def load(
     if not dry_run:
         _run(command, board, timeout)
     return LoadResult(board.name, path, place, tuple(command), dry_run)
+
+
+def load_own(
+    board: Board,
+    *,
+    place: Place | None = None,
+    programmer: str | None = None,
+    cable: str | None = None,
+    dry_run: bool = False,
+    folder: Path | None = None,
+    progress: Callable[[str], None] = lambda message: None,
+) -> LoadResult:
+    """Programs a board's own core, without a program: it comes over the link. Builds it first unless it is kept.
+
+    folder: where builds are kept, by content; ``skipspike/designs`` in the user's cache by default. The rest and the
+    errors: as of :func:`load`; a dry run builds nothing.
+    """
+    home = folder or cache_folder().with_name("designs")
+    found = home / f"{board.name}-{source_digest(board)[:16]}"
+    place = place or board.usual
+    command = command_for(board, found / board.bitstream_name, place=place, programmer=programmer, cable=cable)
+    if dry_run:
+        return LoadResult(board.name, found / board.bitstream_name, place, tuple(command), True)
+    try:
+        read_record(found)
+    except BoardError:
+        build(board, out_dir=found, progress=progress)
+    return load(found, place=place, programmer=programmer, cable=cable)
 
 
 def _run(command: list[str], board: Board, timeout: float) -> None:

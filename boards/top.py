@@ -80,8 +80,11 @@ class BoardTop(Elaboratable):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         oscillator = platform.request(platform.default_clk, dir="-")
-        pll = IcePll if self._board.family == "ice40" else EcpPll
-        m.submodules.pll = pll = pll(self._pll_settings, port=oscillator)
+        m.submodules.pll = pll = (
+            IcePll(self._pll_settings, port=oscillator, kind=self._board.pll)
+            if self._board.family == "ice40"
+            else EcpPll(self._pll_settings, port=oscillator)
+        )
         m.domains.sync = sync = ClockDomain("sync")
         m.d.comb += [sync.clk.eq(pll.clk), sync.rst.eq(pll.rst)]
 

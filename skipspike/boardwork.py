@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from refmodel.errors import BoardError
+
 from .hardware import compiled, core_memory, write_program
 from .progress import Progress, silent
 
@@ -122,23 +124,40 @@ def report(folder: str | Path) -> dict[str, Any]:
 
 
 def load(
-    folder: str | Path,
+    folder: str | Path | None = None,
     *,
+    board: str | None = None,
     place: Literal["sram", "flash"] | None = None,
     programmer: str | None = None,
     cable: str | None = None,
     dry_run: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Program the board with a build folder's bitstream; with ``dry_run`` only say by which command.
+    """Program a board with a build folder's bitstream, or with its own core; ``dry_run``: only say by which command.
 
-    ``place``: the device's own memory or the board's flash, by default as is usual for the board; ``programmer`` and
-    ``cable``: as of :func:`boards.load.command_for`.  Raises SkipspikeError.
+    ``board``: without a folder, this board's own core, built first unless it is kept.  ``place``: the device's own
+    memory or the board's flash, by default as is usual for the board; ``programmer`` and ``cable``: as of
+    :func:`boards.load.command_for`.  Raises SkipspikeError.
     """
     from boards.load import load as run
+    from boards.load import load_own
+    from boards.registry import get_board
 
-    progress("looking for the board", None)
-    done = run(folder, place=place, programmer=programmer, cable=cable, dry_run=dry_run)
+    if (folder is None) == (board is None):
+        raise BoardError("name the folder of a build, or a board to load its own core")
+    if folder is not None:
+        progress("looking for the board", None)
+        done = run(folder, place=place, programmer=programmer, cable=cable, dry_run=dry_run)
+    else:
+        assert board is not None
+        done = load_own(
+            get_board(board),
+            place=place,
+            programmer=programmer,
+            cable=cable,
+            dry_run=dry_run,
+            progress=lambda message: progress(message, None),
+        )
     return {
         "board": done.board,
         "bitstream": str(done.bitstream),

@@ -304,7 +304,12 @@ def report(folder: Folder, as_json: Json = False) -> None:
 
 @verb
 def load(
-    folder: Folder,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="A folder that `build` or `demo` filled.")
+    ] = None,
+    board: Annotated[
+        str | None, typer.Option("--board", metavar="BOARD", help="Instead of a build, this board's own core.")
+    ] = None,
     flash: Annotated[bool, typer.Option("--flash", help="Into the board's flash, with its program.")] = False,
     sram: Annotated[bool, typer.Option("--sram", help="Into the device's own memory, until power goes.")] = False,
     programmer: Annotated[
@@ -316,14 +321,17 @@ def load(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the command.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Program the board with a build."""
+    """Program a board with a build, or with its own core."""
     from . import api
 
+    if (folder is None) == (board is None):
+        raise typer.BadParameter("load takes the folder of a build, or --board BOARD")
     if flash and sram:
         raise typer.BadParameter("load takes --flash or --sram, not both")
     finish(
         lambda p: api.load(
             folder,
+            board=board,
             place="flash" if flash else "sram" if sram else None,
             programmer=programmer,
             cable=cable,

@@ -77,6 +77,7 @@ class Board:
     leds: those that show the core's state.
     pack_options: more options of the packer.
     usual: where a bitstream goes unless told otherwise.
+    pll: iCE40: "pad" if the oscillator is at the PLL's own pin, "core" if not.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Board:
     leds: tuple[Led, ...] = ()
     pack_options: tuple[str, ...] = ()
     usual: Literal["sram", "flash"] = "sram"
+    pll: Literal["pad", "core"] = "pad"
 
     @property
     def bitstream_name(self) -> str:

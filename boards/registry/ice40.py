@@ -109,6 +109,7 @@ BOARDS = (
         core_brams=30,
         programmers=(ICEPROG, openfpgaloader("ice40_generic")),
         usual="flash",
+        pll="core",
         platform=_hx8k,
         leds=(Led("ready", number=0), Led("busy", number=1), Led("error", number=2)),
     ),

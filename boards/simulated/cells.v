@@ -3,8 +3,13 @@
 
 module SB_PLL40_PAD #(
   parameter FEEDBACK_PATH = "SIMPLE", parameter [3:0] DIVR = 0, parameter [6:0] DIVF = 0, parameter [2:0] DIVQ = 0,
-  parameter [2:0] FILTER_RANGE = 0
-) (input PACKAGEPIN, RESETB, BYPASS, output PLLOUTGLOBAL, PLLOUTCORE, LOCK);
+  parameter [2:0] FILTER_RANGE = 0, parameter DELAY_ADJUSTMENT_MODE_FEEDBACK = "", parameter SHIFTREG_DIV_MODE = 0,
+  parameter DELAY_ADJUSTMENT_MODE_RELATIVE = "", parameter PLLOUT_SELECT = "", parameter FDA_FEEDBACK = 0,
+  parameter FDA_RELATIVE = 0, parameter ENABLE_ICEGATE = 0, parameter TEST_MODE = 0
+) (
+  input PACKAGEPIN, RESETB, BYPASS, EXTFEEDBACK, input [7:0] DYNAMICDELAY, input LATCHINPUTVALUE, SDI, SCLK,
+  output PLLOUTGLOBAL, PLLOUTCORE, LOCK, SDO
+);
   assign PLLOUTGLOBAL = PACKAGEPIN;
   assign PLLOUTCORE = PACKAGEPIN;
   assign LOCK = RESETB;
@@ -12,8 +17,13 @@ endmodule
 
 module SB_PLL40_CORE #(
   parameter FEEDBACK_PATH = "SIMPLE", parameter [3:0] DIVR = 0, parameter [6:0] DIVF = 0, parameter [2:0] DIVQ = 0,
-  parameter [2:0] FILTER_RANGE = 0
-) (input REFERENCECLK, RESETB, BYPASS, output PLLOUTGLOBAL, PLLOUTCORE, LOCK);
+  parameter [2:0] FILTER_RANGE = 0, parameter DELAY_ADJUSTMENT_MODE_FEEDBACK = "", parameter SHIFTREG_DIV_MODE = 0,
+  parameter DELAY_ADJUSTMENT_MODE_RELATIVE = "", parameter PLLOUT_SELECT = "", parameter FDA_FEEDBACK = 0,
+  parameter FDA_RELATIVE = 0, parameter ENABLE_ICEGATE = 0, parameter TEST_MODE = 0
+) (
+  input REFERENCECLK, RESETB, BYPASS, EXTFEEDBACK, input [7:0] DYNAMICDELAY, input LATCHINPUTVALUE, SDI, SCLK,
+  output PLLOUTGLOBAL, PLLOUTCORE, LOCK, SDO
+);
   assign PLLOUTGLOBAL = REFERENCECLK;
   assign PLLOUTCORE = REFERENCECLK;
   assign LOCK = RESETB;
@@ -76,6 +86,53 @@ module SB_SPRAM256KA (
       if (MASKWREN[2]) words[ADDRESS][11:8] <= DATAIN[11:8];
       if (MASKWREN[3]) words[ADDRESS][15:12] <= DATAIN[15:12];
     end else DATAOUT <= words[ADDRESS];
+  end
+endmodule
+
+// A block RAM of iCE40: MODE 0, 256 words of 16 bits, to MODE 3, 2,048 of 2.
+module SB_RAM40_4K #(
+  parameter [1:0] READ_MODE = 0, parameter [1:0] WRITE_MODE = 0,
+  parameter [255:0] INIT_0 = 0, INIT_1 = 0, INIT_2 = 0, INIT_3 = 0, INIT_4 = 0, INIT_5 = 0, INIT_6 = 0, INIT_7 = 0,
+  parameter [255:0] INIT_8 = 0, INIT_9 = 0, INIT_A = 0, INIT_B = 0, INIT_C = 0, INIT_D = 0, INIT_E = 0, INIT_F = 0
+) (
+  output reg [15:0] RDATA, input [10:0] RADDR, input RCLK, RCLKE, RE,
+  input WCLK, WCLKE, WE, input [10:0] WADDR, input [15:0] MASK, WDATA
+);
+  // Narrow words lie in columns of the wide ones: address bits 8 and up choose the column.
+  reg [15:0] words [0:255];
+  reg [4095:0] init;
+  initial begin
+    RDATA = 0;
+    init = {INIT_F, INIT_E, INIT_D, INIT_C, INIT_B, INIT_A, INIT_9, INIT_8,
+            INIT_7, INIT_6, INIT_5, INIT_4, INIT_3, INIT_2, INIT_1, INIT_0};
+    for (int i = 0; i < 256; i = i + 1) words[i] = init[16 * i +: 16];
+  end
+  // For each bit of a word: the bit of the narrow data it is written from or read to, and whether it is of the column.
+  function automatic [3:0] data_bit(input [1:0] mode, input [3:0] bit_);
+    case (mode)
+      0: data_bit = bit_;
+      1: data_bit = {bit_[3:1], 1'b0};
+      2: data_bit = {bit_[3:2], 2'b01};
+      default: data_bit = {bit_[3], 3'b011};
+    endcase
+  endfunction
+  function automatic in_column(input [1:0] mode, input [3:0] bit_, input [2:0] column);
+    case (mode)
+      0: in_column = 1;
+      1: in_column = bit_[0] == column[0];
+      2: in_column = bit_[1:0] == column[1:0];
+      default: in_column = bit_[2:0] == column;
+    endcase
+  endfunction
+  always @(posedge WCLK) if (WCLKE & WE)
+    for (int i = 0; i < 16; i = i + 1)
+      if (in_column(WRITE_MODE, i[3:0], WADDR[10:8]) & (WRITE_MODE != 0 | ~MASK[i]))
+        words[WADDR[7:0]][i] <= WDATA[data_bit(WRITE_MODE, i[3:0])];
+  always @(posedge RCLK) if (RCLKE & RE) begin
+    RDATA <= 0;
+    for (int i = 0; i < 16; i = i + 1)
+      if (in_column(READ_MODE, i[3:0], RADDR[10:8]))
+        RDATA[data_bit(READ_MODE, i[3:0])] <= words[RADDR[7:0]][i];
   end
 endmodule
 

@@ -21,7 +21,7 @@ CLOCKS_A_BIT = 4
 #: Clocks after which the simulated link gives up a command: a third of a second or more at the speed of a simulation.
 TIMEOUT_CLOCKS = 1 << 17
 
-_PORTS = re.compile(r"^module top\(([^)]*)\);", re.MULTILINE)
+_PORTS = re.compile(r"^module top ?\(([^)]*)\);", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def design(
     content = plan.files["top.il"]
     text = verilog_of(content if isinstance(content, str) else content.decode())
     return Design(
-        sources={"top.v": text, "board.v": _harness(board, platform, text), "cells.v": cells()},
+        sources={"top.v": text, "board.v": harness(board, platform, text), "cells.v": cells()},
         clocks_a_bit=top.clock_hz / speed,
         # A time-out is rounded up to a power of two by the link.
         quiet_clocks=4 * timeout_clocks + 1000,
@@ -82,12 +82,13 @@ def cells() -> str:
     return Path(__file__).with_name("cells.v").read_text()
 
 
-def _harness(board: Board, platform: Any, text: str) -> str:
-    """Module ``board``: the top level's pins by their purpose."""
+def harness(board: Board, platform: Any, text: str, *, busy: str = "dut.active") -> str:
+    """Module ``board``: the top level's pins by their purpose; ``busy``: what says that time must pass."""
     found = _PORTS.search(text)
     if found is None:
         raise BoardError("the top level has no module 'top' with ports: it is not one of this project")
-    ports = [name.strip().lstrip("\\") for name in found[1].split(",")]
+    # With their directions, or without.
+    ports = [name.split()[-1].lstrip("\\") for name in found[1].split(",")]
     clock = f"{platform.default_clk}_0__io"
     uses = {clock: "clk", "uart_0__rx__io": "rx", "uart_0__tx__io": "tx"}
     missing = sorted(set(uses) - set(ports))
@@ -101,7 +102,7 @@ def _harness(board: Board, platform: Any, text: str) -> str:
     lines += [
         "  assign tx = uart_0__tx__io;",
         f"  assign leds = {{{', '.join([f'{8 - len(lit)}' + chr(39) + 'd0', *lit])}}};",
-        "  assign busy = dut.active;",
+        f"  assign busy = {busy};",
         f"  top dut({', '.join(f'.{port}({port})' for port in ports)});",
         "endmodule",
     ]

@@ -9,7 +9,7 @@ import pytest
 
 from boards import load as load_module
 from boards.build import sync_clock
-from boards.load import command_for, load
+from boards.load import command_for, load, load_own
 from boards.registry import get_board
 from boards.report import format_report, report
 from boards.tools import Tool
@@ -228,6 +228,25 @@ def test_flash_image_holds_the_program(programmers, folder):
     image.write_bytes(b"something else")
     with pytest.raises(BoardError, match=r"flash\.bin is not the file that build\.json records"):
         load(folder, dry_run=True, place="flash")
+
+
+def test_own_core_is_built_once(programmers, monkeypatch, tmp_path):
+    board, built = get_board("ulx3s_85f"), []
+
+    def build(board, out_dir, progress):
+        built.append(board.name)
+        out_dir.mkdir(parents=True)
+        (out_dir / "top.bit").write_bytes(b"core")
+        record = {"bitstream": "top.bit", "sha256": hashlib.sha256(b"core").hexdigest(), "status": "built"}
+        (out_dir / "build.json").write_text(json.dumps(record | {"format": 1, "board": board.name}))
+
+    monkeypatch.setattr(load_module, "build", build)
+    monkeypatch.setattr(load_module, "source_digest", lambda board: "0123456789abcdef0123")
+    monkeypatch.setattr(load_module, "_run", lambda command, board, timeout: None)
+    would = load_own(board, dry_run=True, folder=tmp_path)
+    assert would.command[-2:] == ("-m", str(tmp_path / "ulx3s_85f-0123456789abcdef" / "top.bit")) and not built
+    assert load_own(board, folder=tmp_path).command == would.command
+    assert not load_own(board, folder=tmp_path).dry_run and built == ["ulx3s_85f"]
 
 
 def test_changed_bitstream_is_refused(programmers, folder):
