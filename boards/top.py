@@ -15,6 +15,7 @@ from amaranth.lib.wiring import connect
 from refmodel.config import CoreConfig
 
 from .link import HostLink
+from .memories import add_flash_store, add_sdram
 from .pll import EcpPll, IcePll, ecp5_pll, ice40_pll
 from .registry import Board
 from .uart import UartRx, UartTx, baud_divisor
@@ -104,9 +105,16 @@ class BoardTop(Elaboratable):
         m.submodules.core = ResetInserter(core_reset)(core)
         connect_core(m, link, core)
 
+        starting = Signal()  # a memory beside the FPGA is not ready yet
+        if self._config.store == "sdram":
+            m.d.comb += starting.eq(add_sdram(m, platform, self._config, core, self.clock_hz))
+        elif self._config.store == "flash":
+            offset = self._board.flash_offset
+            m.d.comb += starting.eq(add_flash_store(m, platform, self._config, core, offset))
+
         # Looked at by boards.simulated: while it is high, time must pass.
         active = Signal()
-        m.d.comb += active.eq(core.busy)
+        m.d.comb += active.eq(core.busy | starting)
 
         # A byte that was broken or lost, until the next run.
         failed = Signal()

@@ -84,7 +84,8 @@ def compile_network(net: QuantizedNetwork, config: CoreConfig, *, keep_state: bo
     if len(image) > config.store_depth:
         raise CompileError(
             f"network '{net.name}' needs {len(image)} words of {config.store_width} bits in the resting store, "
-            f"this core has {config.store_depth}; use fewer weight bits or channels, or a board with more memory"
+            f"this core has {config.store_depth}; use fewer weight bits or channels, a board with more memory, "
+            "or one with its program outside the FPGA, such as ulx3s_85f+sdram or icebreaker+flash"
         )
     return Program(
         config, net, tuple(ops), tuple(slabs), buffers, streams, image, chunks, original, keeps, state, steps

@@ -27,6 +27,7 @@ from .occupancy import events_type
 from .program import Op
 from .quantized import QuantizedNetwork, TensorInfo
 from .scan_items import scan_items
+from .store_stream import streamed_starts
 
 #: Visits of a tile in a row, of which all but the first count; one less where a visit has many words.
 _VISITS, _MANY_WORDS = 3, 256
@@ -120,6 +121,8 @@ class _Clocks:
 
     def run(self) -> tuple[LayerOutlook, ...]:
         config = self.config
+        if config.streams_store:
+            return self._run_streamed()
         start = idle = before = 0.0
         overhead = LOAD_OVERHEAD + config.output_lanes
         result = []
@@ -135,6 +138,32 @@ class _Clocks:
             last = op is self.ops[-1]
             self.now = max(start + LOAD_OVERHEAD, idle) + readout_clocks(op.out.shape[0]) if last else idle - 1
             clocks = self.now - before
+            density = 0.0 if op.extracts else self._source(op).density
+            result.append(LayerOutlook(op.layer.name, clocks, events, events / (config.event_lanes * clocks), density))
+            before = self.now
+        return tuple(result)
+
+    def _run_streamed(self) -> tuple[LayerOutlook, ...]:
+        """With a program that lies outside the FPGA; the slabs' lengths in whole clocks."""
+        config = self.config
+        slabs = [
+            (op, self._slab(op, group))
+            for op in self.ops
+            for group in range(op.groups)
+            for _ in range(op.out_planes if op.extracts else 1)
+        ]
+        lengths = np.array([[round(slab.length) + 1] for _, slab in slabs], np.int64)
+        loads = [config.event_lanes * op.weights + config.output_lanes for op, _ in slabs]
+        found = streamed_starts(config, loads, lengths)
+        idle = found.start[:, 0] + lengths[:, 0]
+        result, before, number = [], 0.0, -1
+        for op in self.ops:
+            mine = [slab for other, slab in slabs if other is op]
+            number += len(mine)
+            self.now = float(idle[number]) - 1
+            if op is self.ops[-1]:
+                self.now = float(max(found.closing[0] + LOAD_OVERHEAD - 1, idle[number]) + op.out.shape[0] + 2)
+            clocks, events = self.now - before, sum(slab.events for slab in mine)
             density = 0.0 if op.extracts else self._source(op).density
             result.append(LayerOutlook(op.layer.name, clocks, events, events / (config.event_lanes * clocks), density))
             before = self.now

@@ -47,11 +47,13 @@ def simulate(
     job.write(folder)
     report = progress or (lambda step, fraction: None)
     report("generating Verilog", 0.0)
-    for net in job.networks:
-        compile_network(net, job.config)  # refused here, not in the simulator's process
-    # Room for any program and input, so that one build serves every job on this core.
-    depth = job.config.store_depth + job.config.spike_depth
-    sources = simulation_sources(job.config, stimulus_depth=depth, seed=seed)
+    # Refused here, not in the simulator's process.
+    words = max(len(compile_network(net, job.config).image) for net in job.networks)
+    # Room for any program and input, so that one build serves every job on this core; a memory outside the FPGA, which
+    # may be very large, has room for programs of this size only.
+    words = 1 << max(10, (words - 1).bit_length()) if job.config.streams_store else job.config.store_depth
+    depth = words + job.config.spike_depth
+    sources = simulation_sources(job.config, stimulus_depth=depth, seed=seed, words=words)
     if change is not None:
         sources["core.v"] = change(sources["core.v"])
     report(f"compiling with {simulator}", 0.0)

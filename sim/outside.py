@@ -25,20 +25,25 @@ from .sdram_model import SdramModel, Times
 FLASH_BASE = 0x100010
 
 
-def simulated_core(config: CoreConfig, *, probe: bool = True) -> wiring.Component:
-    """A component with the ports of a :class:`rtl_gen.core.Core` for this configuration, and its program's memory."""
+def simulated_core(config: CoreConfig, *, probe: bool = True, words: int | None = None) -> wiring.Component:
+    """A component with the ports of a :class:`rtl_gen.core.Core` for this configuration, and its program's memory.
+
+    words: of the longest program; a simulated memory has no more than it takes, by default ``store_depth``.
+    """
     if config.store == "flash":
-        return CoreWithFlash(config, probe=probe)
+        return CoreWithFlash(config, probe=probe, words=words)
     if config.store == "sdram":
-        return CoreWithSdram(config, probe=probe)
+        return CoreWithSdram(config, probe=probe, words=words)
     return Core(config=config, probe=probe)
 
 
 class _CoreWithMemory(wiring.Component):
     """A core's ports, without those to the memory; ``fault`` says that the memory was not used as it must be."""
 
-    def __init__(self, config: CoreConfig, *, probe: bool) -> None:
+    def __init__(self, config: CoreConfig, *, probe: bool, words: int | None) -> None:
         self.config = config
+        # What is fetched ahead at the end of a program is in the memory, too.
+        self.words = config.store_depth if words is None else words + 2 * config.store_fifo
         self._core = Core(config=config, probe=probe)
         inside = ("words", "store_write")
         members = {name: member for name, member in self._core.signature.members.items() if name not in inside}
@@ -64,7 +69,7 @@ class CoreWithFlash(_CoreWithMemory):
         size = self.config.store_width // 8
         m.submodules.reader = reader = FlashReader(addresses=(FLASH_BASE,), wake=100)
         m.submodules.stream = stream = FlashStream(self.config)
-        m.submodules.flash = flash = FlashModel((), base=FLASH_BASE, size=size * self.config.store_depth)
+        m.submodules.flash = flash = FlashModel((), base=FLASH_BASE, size=size * self.words)
         wiring.connect(m, reader.spi, flash.spi)
         wiring.connect(m, core.words, stream.words)
         m.d.comb += [
@@ -107,7 +112,7 @@ class CoreWithSdram(_CoreWithMemory):
         m.domains.sdram = part = ClockDomain("sdram", local=True)
         m.d.comb += [part.clk.eq(~ClockSignal()), part.rst.eq(ResetSignal())]
         times = Times(power_up_us=1e6 * (self.PAUSE - 1) / self.CLOCK_HZ)
-        sdram = SdramModel(clock_hz=self.CLOCK_HZ, words=step * self.config.store_depth, times=times)
+        sdram = SdramModel(clock_hz=self.CLOCK_HZ, words=step * self.words, times=times)
         m.submodules.sdram = DomainRenamer("sdram")(sdram)
         wiring.connect(m, controller.pins, sdram.pins)
         wiring.connect(m, core.words, controller.words)

@@ -74,6 +74,7 @@ class SdramModel(wiring.Component):
     Members
     -------
     pins: In.  write: In, a port into the memory behind the pins: ``en``, ``addr``, ``data``.
+    drives: Out(1), the data pins are the part's.
     fault: Out(1), stays high; rule: Out, the first rule that was broken.
     """
 
@@ -87,6 +88,7 @@ class SdramModel(wiring.Component):
             {
                 "pins": In(sdram_signature()),
                 "write": In(wiring.Signature({"en": Out(1), "addr": Out(bits), "data": Out(16)})),
+                "drives": Out(1),
                 "fault": Out(1),
                 "rule": Out(Rule),
             }
@@ -211,6 +213,7 @@ class SdramModel(wiring.Component):
             write.addr.eq(Mux(behind.en, behind.addr, place)),
             write.data.eq(Mux(behind.en, behind.data, pins.dq_o)),
         ]
+        m.d.comb += self.drives.eq(shows[1])
         m.d.sync += [shows.eq(Cat(reads, shows)), pins.dq_i.eq(Mux(shows[0], read.data, 0xDEAD))]
         check(~(pins.dq_oe & (shows.any() | reads)), Rule.CONTENTION)
         return m

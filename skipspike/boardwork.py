@@ -54,11 +54,13 @@ def build(
 ) -> dict[str, Any]:
     """Synthesis, place and route, and packing of the board's core, with the network's program beside it.
 
-    Where the resting store is block RAM, the program is in the bitstream; SPRAM gets it over the host link.
+    Where the resting store is block RAM, the program is in the bitstream; SPRAM gets it over the host link, or at start
+    from flash: ``flash`` is the image of both, compared with what it was made of, or None.
     ``core``: as :func:`skipspike.cores.mapped` takes it.  A design that misses its clock is built all the same: see
     ``timing_met``.  Raises SkipspikeError.
     """
     from boards.build import build as run
+    from boards.flash_files import starts_from_flash, verify_folder, write_flash
 
     found, program = compiled(network, board, bits, core, progress)
     in_bitstream = program.config.store == "bram"
@@ -72,6 +74,10 @@ def build(
         progress=lambda message: progress(message, None),
     )
     write_program(program, made.folder)
+    flash = None
+    if starts_from_flash(found, program.config):
+        write_flash(made.folder, program.image)
+        flash = verify_folder(made.folder)["file"]
     return {
         "network": program.network.name,
         "board": found.name,
@@ -80,6 +86,7 @@ def build(
         "bitstream": str(made.bitstream),
         "sha256": made.sha256,
         "program_in_bitstream": in_bitstream,
+        "flash": flash,
         "clock_hz": made.target_hz,
         "fmax_hz": made.fmax_hz,
         "timing_met": made.timing_met,

@@ -15,6 +15,7 @@ from . import (
     console,
     data_verbs,
     doctor,
+    flash_verb,
     interchange_verbs,
     quantising_verb,
     simulated_verb,
@@ -365,6 +366,7 @@ doctor.mount(app, finish)
 interchange_verbs.mount(app, finish)
 quantising_verb.mount(app, finish)
 simulated_verb.mount(app, finish)
+flash_verb.mount(app, finish)
 
 
 def main() -> None:

@@ -215,8 +215,7 @@ def _check_memory(board: Board, net: QuantizedNetwork, lowered: QuantizedNetwork
         names = [*tensors_read(layer), *([layer.name] if layer.name in stored else [])]
         steps = {INPUT: 1} if lowered.input.static else {}
         spikes = sum(
-            int(np.prod(infos[name].shape)) * infos[name].planes * steps.get(name, lowered.steps)
-            for name in set(names)
+            int(np.prod(infos[name].shape)) * infos[name].planes * steps.get(name, lowered.steps) for name in set(names)
         )
         if spikes > 1024 * board.bram_total_kbit:
             raise CompileError(
@@ -352,6 +351,10 @@ class _Room:
             if rows < config.spike_depth:  # spikes outside, too
                 yield replace(config, store="bram", spike_depth=rows)
             return
+        own = self.board.core
+        if own.streams_store:
+            yield replace(config, store=own.store, store_depth=own.store_depth, store_fifo=own.store_fifo)
+            return
         if self.board.sprams:
             yield replace(config, store="spram")
         yield replace(config, store="bram")
@@ -386,5 +389,3 @@ def _clocks(
         return streamed(net, config, bytes_per_clock, rates).clocks
     program = compile_network(net, config)
     return float(run_timing(program, golden.run(program.network, x, keep=True).tensors).clocks.mean())
-
-

@@ -229,6 +229,8 @@ def _timing(result: dict[str, Any]) -> str:
 
 def build(result: dict[str, Any]) -> None:
     show(utilisation(result), "", f"clock: {_timing(result)}", f"bitstream: {result['bitstream']}")
+    if result["flash"] is not None:
+        show(f"flash image: {result['flash']}")
 
 
 def report(result: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from refmodel.errors import BoardError
 
 from . import ecp5, ice40
 from .board import Board, Led, Programmer
+from .stores import with_store
 
 __all__ = ["BOARDS", "Board", "Led", "Programmer", "get_board"]
 
@@ -14,8 +15,12 @@ BOARDS: dict[str, Board] = {board.name: board for board in (*ice40.BOARDS, *ecp5
 
 
 def get_board(name: str) -> Board:
-    """The board called ``name``; BoardError names the known ones otherwise."""
+    """The board called ``name``; BoardError names the known ones otherwise.
+
+    "NAME+sdram" or "NAME+flash": with the program in that memory of the board.
+    """
+    name, plus, store = name.partition("+")
     try:
-        return BOARDS[name]
+        return with_store(BOARDS[name], store) if plus else BOARDS[name]
     except KeyError:
         raise BoardError(f"board {name!r} is not known; use one of {', '.join(sorted(BOARDS))}") from None

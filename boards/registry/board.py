@@ -9,6 +9,8 @@ from typing import Any, Literal
 from refmodel.config import CoreConfig
 
 Use = Literal["ready", "busy", "error"]
+#: Memories beside the FPGA that a program may lie in.
+OutsideStore = Literal["flash", "sdram"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Board:
     baud: default speed of the host link.
     leds: those that show the core's state.
     pack_options: more options of the packer.
+    stores: memories beside the FPGA that a core can run a program from (:func:`boards.registry.stores.with_store`).
+    flash_offset: where a program lies in the flash that the FPGA is configured from, None if it cannot be read.
     usual: where a bitstream goes unless told otherwise.
     pll: iCE40: "pad" if the oscillator is at the PLL's own pin, "core" if not.
     """
@@ -100,6 +104,8 @@ class Board:
     baud: int = 1_000_000
     leds: tuple[Led, ...] = ()
     pack_options: tuple[str, ...] = ()
+    stores: tuple[OutsideStore, ...] = ()
+    flash_offset: int | None = None
     usual: Literal["sram", "flash"] = "sram"
     pll: Literal["pad", "core"] = "pad"
 

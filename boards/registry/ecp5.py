@@ -97,6 +97,7 @@ def _ulx3s(variant: str) -> Board:
         clock_hz=62_500_000,
         programmers=(openfpgaloader("ulx3s"),),
         platform=platform,
+        stores=("sdram",),
         leds=(Led("ready", number=0), Led("busy", number=1), Led("error", number=2)),
     )
 

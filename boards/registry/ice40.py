@@ -9,6 +9,9 @@ from refmodel.config import CoreConfig
 
 from .board import ICEPROG, Board, Led, Programmer, openfpgaloader
 
+#: Offset of the program in the flash: above two bitstreams of the largest iCE40, at a whole megabyte.
+PROGRAM_OFFSET = 0x100000
+
 
 def _icebreaker() -> Any:
     from amaranth_boards.icebreaker import ICEBreakerPlatform
@@ -64,6 +67,8 @@ ICEBREAKER = Board(
     usual="flash",  # the way to the device's own memory takes other jumpers
     platform=_icebreaker,
     leds=(Led("error", number=0), Led("ready", number=1)),  # red and green: neither is lit during a run
+    stores=("flash",),
+    flash_offset=PROGRAM_OFFSET,
 )
 
 BOARDS = (
@@ -112,5 +117,7 @@ BOARDS = (
         pll="core",
         platform=_hx8k,
         leds=(Led("ready", number=0), Led("busy", number=1), Led("error", number=2)),
+        stores=("flash",),
+        flash_offset=PROGRAM_OFFSET,
     ),
 )

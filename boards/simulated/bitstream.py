@@ -48,7 +48,7 @@ def design_of_bitstream(folder: str | Path, *, clocks_a_bit: float | None = None
     return Design(
         sources={
             "top.v": text,
-            "board.v": harness(board, board.platform(), text, busy=f"leds[{busy}]"),
+            **harness(board, board.platform(), text, busy=f"leds[{busy}]"),
             "cells.v": cells(),
         },
         clocks_a_bit=clocks_a_bit or clock_hz / board.baud,

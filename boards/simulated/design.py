@@ -16,6 +16,8 @@ from refmodel.config import CoreConfig
 from refmodel.errors import BoardError
 from rtl_gen.conversion import contents_as_text, verilog_of
 
+from .memories import memory_models
+
 #: Clocks a bit on the simulated line unless told otherwise: the fewest that the receiver takes.
 CLOCKS_A_BIT = 4
 #: Clocks after which the simulated link gives up a command: a third of a second or more at the speed of a simulation.
@@ -49,6 +51,7 @@ def design(
     *,
     baud: int | None = None,
     timeout_clocks: int = TIMEOUT_CLOCKS,
+    flash: bytes = b"",
     **options: Any,
 ) -> Design:
     """The design for ``board`` as :mod:`boards.build` hands it to synthesis, to be simulated.
@@ -59,6 +62,7 @@ def design(
     baud: speed of the line; by default one that takes few clocks.
     timeout_clocks: clocks after which the link gives up a command. A simulation runs hundreds of times slower than a
         board: with a board's time-out it would wait for minutes.
+    flash: the program part of the board's flash, if it has one (:mod:`boards.flash_image`).
     options: more of ``BoardTop``.
     """
     speed = board.clock_hz // CLOCKS_A_BIT if baud is None else baud
@@ -69,7 +73,7 @@ def design(
     content = plan.files["top.il"]
     text = verilog_of(content if isinstance(content, str) else content.decode())
     return Design(
-        sources={"top.v": text, "board.v": harness(board, platform, text), "cells.v": cells()},
+        sources={"top.v": text, "cells.v": cells(), **harness(board, platform, text, flash=flash)},
         clocks_a_bit=top.clock_hz / speed,
         # A time-out is rounded up to a power of two by the link.
         quiet_clocks=4 * timeout_clocks + 1000,
@@ -82,8 +86,13 @@ def cells() -> str:
     return Path(__file__).with_name("cells.v").read_text()
 
 
-def harness(board: Board, platform: Any, text: str, *, busy: str = "dut.active") -> str:
-    """Module ``board``: the top level's pins by their purpose; ``busy``: what says that time must pass."""
+def harness(
+    board: Board, platform: Any, text: str, *, busy: str = "dut.active", flash: bytes = b""
+) -> dict[str, str]:
+    """``board.v`` with module ``board``, the top level's pins by their purpose, and the memories at its pins.
+
+    busy: what says that time must pass.  flash: as of :func:`design`.
+    """
     found = _PORTS.search(text)
     if found is None:
         raise BoardError("the top level has no module 'top' with ports: it is not one of this project")
@@ -97,16 +106,22 @@ def harness(board: Board, platform: Any, text: str, *, busy: str = "dut.active")
     lines = ["module board(input clk, input rx, output tx, output busy, output [7:0] leds);"]
     for port in ports:
         use = uses.get(port)
-        lines.append(f"  wire {port}{f' = {use}' if use in ('clk', 'rx') else ''};")
+        lines.append(f"  wire {_width(text, port)}{port}{f' = {use}' if use in ('clk', 'rx') else ''};")
     lit = [_lit(platform, led) for led in reversed(board.leds)]
     lines += [
         "  assign tx = uart_0__tx__io;",
         f"  assign leds = {{{', '.join([f'{8 - len(lit)}' + chr(39) + 'd0', *lit])}}};",
         f"  assign busy = {busy};",
         f"  top dut({', '.join(f'.{port}({port})' for port in ports)});",
-        "endmodule",
     ]
-    return "\n".join(lines) + "\n"
+    wired, models = memory_models(ports, clock_hz=board.clock_hz, flash=flash, flash_offset=board.flash_offset)
+    return {"board.v": "\n".join(lines) + f"\n{wired}endmodule\n", **models}
+
+
+def _width(text: str, port: str) -> str:
+    """The range of a port of several bits, and a space."""
+    found = re.search(rf"^ *(?:input|output|inout) (\[\d+:0\] )\\?{re.escape(port)} ?;", text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _lit(platform: Any, led: Led) -> str:
