@@ -139,6 +139,7 @@ def _result(net: QuantizedNetwork, board: Board) -> dict[str, Any]:
         "limits": [],
         "clocks_per_inference": None,
         "barrier_clocks": None,
+        "stall_clocks": None,
         "frames_per_second": None,
         "bandwidth": None,
         "clocks": [],
@@ -236,13 +237,14 @@ def _exact(
         return result | {"fits": False, "reason": str(error), "limits": _all_limits(net, config)}
     if chosen.choice == BOARD and core == AUTO:
         chosen = _with_search(chosen, net, progress)
-    clocks, layer_clocks, layer_events, barriers = _times(program, x, progress)
+    clocks, layer_clocks, layer_events, barriers, stalls = _times(program, x, progress)
     result |= _core(chosen, program.memory())
     mean = float(clocks.mean())
     result["clocks_per_inference"] = mean
     result["frames_per_second"] = chosen.board.clock_hz / mean
     result["clocks"] = clocks.tolist()
     result["barrier_clocks"] = float(barriers.sum(axis=0).mean())
+    result["stall_clocks"] = float(stalls.mean())
     result["layers"] = [
         {
             "name": op.layer.name,
@@ -273,13 +275,13 @@ def _all_limits(net: QuantizedNetwork, config: CoreConfig) -> list[dict[str, Any
 
 
 def _times(program: Program, x: np.ndarray, progress: Progress) -> tuple[np.ndarray, ...]:
-    """Clocks ``[N]``; and clocks, events and barrier clocks of every layer ``[layer, N]``."""
+    """Clocks ``[N]``; clocks, events and barrier clocks of every layer ``[layer, N]``; clocks of waiting ``[1, N]``."""
     parts = []
     for start in range(0, len(x), _BATCH):
         progress("cycle model", start / len(x))
         spikes = golden.run(program.network, x[start : start + _BATCH], keep=True)
         timing = run_timing(program, spikes.tensors)
         barriers = barrier_clocks(program, spikes.tensors)
-        parts.append((timing.clocks, timing.layer_clocks(), timing.layer_events(), barriers))
+        parts.append((timing.clocks, timing.layer_clocks(), timing.layer_events(), barriers, timing.stalls()[None]))
     clocks, *layers = zip(*parts, strict=True)
     return np.concatenate(clocks), *(np.concatenate(part, axis=1) for part in layers)

@@ -100,12 +100,23 @@ def evaluate(result: dict[str, Any]) -> None:
     show(rows)
 
 
+def _way_out(result: dict[str, Any]) -> list[str]:
+    """A store outside the FPGA, where the one inside is too small and the board has another."""
+    from boards.registry import get_board
+
+    stores = get_board(result["board"]).stores
+    if "+" in result["board"] or all(limit["setting"] != "store_depth" for limit in result["limits"]):
+        return []
+    return [f"the program can lie in the board's {store}: --board {result['board']}+{store}" for store in stores]
+
+
 def estimate(result: dict[str, Any]) -> None:
     missing = [f"  {limit['text']}" for limit in result["limits"]]
     if result["clocks_per_inference"] is None:
         show(f"{result['network']} does not fit {result['board']}: {result['reason']}")
         if len(missing) > 1:
             show("all that its core lacks (--analytic tells the clocks of one that has it):", *missing)
+        show(*_way_out(result))
         return
     exact = result["exact"]
     streamed = result["bandwidth"] is not None
@@ -119,7 +130,11 @@ def estimate(result: dict[str, Any]) -> None:
         rows.add_row(layer["name"], *columns)
     memory = result["memory"]
     source = f"mean of {result['samples']} samples" if exact else "EXPECTED of the densities above, not exact"
-    lacks = [f"{result['network']} does not fit {result['board']}; its core lacks:", *missing] if missing else []
+    lacks = (
+        [f"{result['network']} does not fit {result['board']}; its core lacks:", *missing, *_way_out(result)]
+        if missing
+        else []
+    )
     core = "a larger core of the same shape, at the same clock:" if missing else f"{result['board']}:"
     show(
         rows,
@@ -134,6 +149,7 @@ def estimate(result: dict[str, Any]) -> None:
             for name in ("store", "spike", "stream", "bank")
             if memory[name + "_words"]
         ),
+        *_stalls(result),
         *_outside(result),
         *_mapping(result),
     )
@@ -145,6 +161,12 @@ def _barriers(result: dict[str, Any]) -> list[str]:
     if not bound:
         return []
     return [f"  {result['clocks_per_inference'] / bound:.2f} times the {bound:.0f} clocks of the slowest event lanes"]
+
+
+def _stalls(result: dict[str, Any]) -> list[str]:
+    """How long the sequencer waited for words from outside the FPGA."""
+    stalls = result["stall_clocks"]
+    return [f"  {stalls:.0f} clocks of waiting for words of the program"] if stalls else []
 
 
 def _outside(result: dict[str, Any]) -> list[str]:
