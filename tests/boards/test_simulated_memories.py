@@ -44,10 +44,10 @@ def test_pins_of_the_models() -> None:
 
 
 def test_limits() -> None:
-    with pytest.raises(BoardError, match="50 to 90 MHz, not 24 MHz"):
-        design(replace(get_board("ulx3s_12f+sdram"), clock_hz=24_000_000), SMALL)
+    with pytest.raises(BoardError, match="50 to 90 MHz, not 25 MHz"):
+        design(replace(get_board("ulx3s_12f+sdram"), clock_hz=25_000_000), SMALL)
     board = get_board("icebreaker")
-    with pytest.raises(BoardError, match="50 to 90 MHz|no SDRAM"):
+    with pytest.raises(BoardError, match="50 to 90 MHz"):
         board.platform().prepare(BoardTop(board, SMALL), "top")
     with pytest.raises(BoardError, match="has no memory 'sdram' for a program; it has flash"):
         get_board("icebreaker+sdram")
