@@ -162,7 +162,8 @@ class _Clocks:
             number += len(mine)
             self.now = float(idle[number]) - 1
             if op is self.ops[-1]:
-                self.now = float(max(found.closing[0] + LOAD_OVERHEAD - 1, idle[number]) + op.out.shape[0] + 2)
+                closed = max(found.closing[0] + LOAD_OVERHEAD - 1, idle[number])
+                self.now = float(closed + readout_clocks(op.out.shape[0]))
             clocks, events = self.now - before, sum(slab.events for slab in mine)
             density = 0.0 if op.extracts else self._source(op).density
             result.append(LayerOutlook(op.layer.name, clocks, events, events / (config.event_lanes * clocks), density))

@@ -341,7 +341,6 @@ class Core(wiring.Component):
             ]
             for u in range(cfg.neuron_units):
                 m.d.comb += trace[f"stream{u}_value"].eq(Mux(streams.write_en, streams.values[u], 0))
-        loading = (seq.load_kind != LoadKind.NONE) & ~stalled
         if state is not None:
             m.d.comb += [
                 trace.state_valid.eq(state.write_en),
@@ -349,7 +348,7 @@ class Core(wiring.Component):
             ]
             for u in range(cfg.neuron_units):
                 m.d.comb += trace[f"state{u}_value"].eq(Mux(state.write_en, state.values[u], 0))
-        loading = seq.load_kind != LoadKind.NONE
+        loading = (seq.load_kind != LoadKind.NONE) & ~stalled
         m.d.comb += [
             trace.array_op.eq(fetch.bundle.op),
             trace.neuron_valid.eq(neurons.out_valid),
