@@ -87,6 +87,7 @@ _MORE: dict[str, tuple[dict[str, str], ...]] = {
     "EventScanner": ({"fifo_depth": "8"},),
     "SynapseStage": ({"weight_bits": "4"},),
     "SpikeMemory": ({"spike_depth": "4096"},),
+    "StateMemory": ({"state_depth": "2048", "neuron_units": "1"},),
     "StreamMemory": ({"stream_width": "12", "stream_depth": "2048"},),
     "ResidentStore": ({"store_depth": "1024"},),
     "ShortcutQueue": ({"max_planes": "2"},),

@@ -33,6 +33,7 @@ from .sequencer import LayerSequencer
 from .shortcut import MembraneShortcutMux
 from .shortcut_queue import ShortcutQueue
 from .spike_memory import SpikeMemory
+from .state_memory import StateMemory
 from .store import ResidentStore
 from .stream_memory import StreamMemory
 from .synapses import SynapseArray, SynapseStage
@@ -166,6 +167,7 @@ _ENTRIES: dict[str, Entry] = {
     "ShortcutQueue": _configured(ShortcutQueue),
     "SpikeCombiner": _wide(SpikeCombiner, 32),
     "SpikeMemory": _configured(SpikeMemory),
+    "StateMemory": _configured(StateMemory, state_depth="1024"),
     "StreamMemory": _configured(StreamMemory, stream_width="16"),
     "SynapseArray": _configured(SynapseArray),
     "SynapseStage": _configured(SynapseStage),

@@ -19,7 +19,8 @@ class NeuronUnit(wiring.Component):
     """One neuron a clock: a :class:`NeuronDatapath` with a :class:`NeuronControl` of its own.
 
     The unit's lanes come in turn, P/NU of them, each at the earliest P/NU slots after its last one; with
-    P/NU = ``CoreConfig.NEURON_LOOP`` none may be left out (a slot whose result nobody wants does).
+    P/NU = ``CoreConfig.NEURON_LOOP`` none may be left out (a slot whose result nobody wants does).  Slots with
+    ``keep`` follow each other without a gap.
 
     Members
     -------

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,8 +45,52 @@ def read_npz(path: Path, where: str, keys: tuple[str, ...] = ("x", "y")) -> list
     return arrays
 
 
+def read_frames(path: Path, where: str, key: str = "x") -> Iterator[NDArray[np.integer[Any]]]:
+    """The frames ``[C, H, W]`` of an .npy file, or of array ``key`` of an .npz file, of shape ``[..., C, H, W]``.
+
+    One after the other, so that a file may be larger than memory.  Raises as :func:`read_npz` does.
+    """
+    with ExitStack() as stack:
+        if zipfile.is_zipfile(path):
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            found = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            if key not in found:
+                raise DataError(f"{where}: no array {key!r} (arrays found: {', '.join(found) or 'none'}); {WAY_OUT}")
+            stream, stored, what = archive.open(found[key]), found[key].file_size, f"array {key!r}"
+        else:
+            stream, stored, what = path.open("rb"), path.stat().st_size, "the array"
+        stack.enter_context(stream)
+        shape, by_column, kind, _ = _claim(stream, stored, where, what)
+        if len(shape) < 3 or by_column:
+            reason = "in Fortran's order" if by_column else f"of shape {times(shape)}"
+            raise DataError(f"{where}: {what} is {reason}; frames are [F, C, H, W], in C's order")
+        frame = math.prod(shape[-3:]) * kind.itemsize
+        for number in range(math.prod(shape[:-3])):
+            values = stream.read(frame)
+            if len(values) != frame:
+                raise DataError(f"{where}: {what} ends in frame {number}; is it damaged? write it again")
+            yield np.frombuffer(values, kind).astype(kind.newbyteorder("="), copy=False).reshape(shape[-3:])
+
+
 def _array(stream: IO[bytes], stored: int, where: str, what: str) -> NDArray[np.integer[Any]]:
     """One array from ``stream``, whose whole length is said to be ``stored`` bytes."""
+    shape, by_column, kind, size = _claim(stream, stored, where, what, LIMIT)
+    values = bytearray()
+    while len(values) < size:
+        part = stream.read(min(_CHUNK, size - len(values)))
+        if not part:
+            raise DataError(
+                f"{where}: {what} ends after {len(values):,} of {size:,} bytes; is it damaged? write it again"
+            )
+        values += part
+    flat = np.frombuffer(values, kind).astype(kind.newbyteorder("="), copy=False)
+    return flat.reshape(shape, order="F" if by_column else "C")
+
+
+def _claim(
+    stream: IO[bytes], stored: int, where: str, what: str, limit: int | None = None
+) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """What an array's header says, and that its file bears out: shape, whether columns come first, type, bytes."""
     try:
         version = np.lib.format.read_magic(stream)
         if version not in _HEADERS:
@@ -59,20 +105,11 @@ def _array(stream: IO[bytes], stored: int, where: str, what: str) -> NDArray[np.
     if kind.kind not in "iu":
         raise DataError(f"{where}: {what} must be integers, not {kind}; convert it, e.g. to uint8")
     size = math.prod(shape) * kind.itemsize
-    if min(shape, default=0) < 0 or size > LIMIT:
+    if min(shape, default=0) < 0 or (limit is not None and size > limit):
         raise DataError(f"{where}: {what} claims {times(shape)} values, {size:,} bytes; at most {LIMIT:,} are read")
     if size != stored - stream.tell():
         raise DataError(
             f"{where}: {what} claims {times(shape)} values, {size:,} bytes, but the file has "
             f"{stored - stream.tell():,}; is it damaged? write it again"
         )
-    values = bytearray()
-    while len(values) < size:
-        part = stream.read(min(_CHUNK, size - len(values)))
-        if not part:
-            raise DataError(
-                f"{where}: {what} ends after {len(values):,} of {size:,} bytes; is it damaged? write it again"
-            )
-        values += part
-    flat = np.frombuffer(values, kind).astype(kind.newbyteorder("="), copy=False)
-    return flat.reshape(shape, order="F" if by_column else "C")
+    return shape, by_column, kind, size

@@ -13,8 +13,10 @@ from amaranth.sim import Simulator
 
 from boards.registry import get_board
 from refmodel.config import CoreConfig
+from refmodel.layout import slot_to_state
 from rtl_gen import carry
 from rtl_gen.neuron import NeuronUnit
+from rtl_gen.neuron_control import loading_clock
 from tests.rtl_gen.lattice_cells import Cell
 
 BASE = CoreConfig()
@@ -34,6 +36,10 @@ CONFIGS = {
     "no leak": dataclasses.replace(BASE, leak_terms=0),
     "multiplied leak": dataclasses.replace(BASE, leak_bits=8),
     "multiplied leak only": dataclasses.replace(BASE, leak_terms=0, leak_bits=3, neuron_units=1),
+    "4 lanes, state": dataclasses.replace(BASE, state_depth=8),
+    "4 lanes, one leak, state": dataclasses.replace(BASE, leak_terms=1, state_depth=8),
+    "8 lanes, one leak, state": dataclasses.replace(BASE, leak_terms=1, neuron_units=1, state_depth=8),
+    "8 lanes, state": dataclasses.replace(BASE, neuron_units=1, state_depth=8),
 }
 
 
@@ -103,6 +109,10 @@ BUILT = [(name, None) for name in CONFIGS] + [
     ("4 lanes, narrow block RAMs", "icebreaker"),
     ("8 lanes, one leak", "icebreaker"),
     ("8 lanes", "icebreaker"),
+    ("4 lanes, one leak, state", "ulx3s_85f"),
+    ("8 lanes, one leak, state", "ulx3s_85f"),
+    ("4 lanes, one leak, state", "icebreaker"),
+    ("8 lanes, one leak, state", "icebreaker"),
 ]
 
 
@@ -115,16 +125,18 @@ def test_equation(name: str, board: str | None, monkeypatch: pytest.MonkeyPatch)
     rng = random.Random(name)
     dut = NeuronUnit(config=config)
     seen = {"fired": 0, "silent": 0}
+    begins: dict[int, int] = {}  # by clock: the membrane that a slot begins with
+    kept: dict[int, int] = {}  # and the one that it leaves
 
     async def bench(ctx):
         pipeline: deque[tuple | None] = deque([None] * dut.LATENCY)
         params: list[list[dict[str, int]]] = [[{}] * lanes, [{}] * lanes]
 
-        turn = 0  # whose slot comes next
+        turn = now = 0  # whose slot comes next; the clock
 
         async def clock(result: tuple | None) -> None:
             """One clock with or without a slot, and the result of the slot four clocks ago."""
-            nonlocal turn
+            nonlocal turn, now
             turn = (turn + (result is not None)) % lanes
             ctx.set(dut.ahead, turn)
             pipeline.append(result)
@@ -133,7 +145,12 @@ def test_equation(name: str, board: str | None, monkeypatch: pytest.MonkeyPatch)
             if expected is not None:
                 got = tuple(map(ctx.get, (dut.out_index, dut.out_end, dut.spike, dut.membrane)))
                 assert got == expected
+            if config.state_depth:
+                ctx.set(dut.begins, begins.pop(now, rng.getrandbits(8)))
+                if now in kept:
+                    assert ctx.get(dut.kept) == kept.pop(now)
             await ctx.tick()
+            now += 1
             ctx.set(dut.write_en, 0)
             ctx.set(dut.slot.valid, 0)
 
@@ -161,7 +178,7 @@ def test_equation(name: str, board: str | None, monkeypatch: pytest.MonkeyPatch)
                 ctx.set(dut.mode.leak_factor, mode.factor or 0)
             await clock(None)  # a slab starts clocks before its first slot
             v = [0] * lanes
-            steps, gaps = rng.randrange(1, 9), rng.random() < 0.5
+            steps, gaps = rng.randrange(1, 9), rng.random() < 0.5 and not config.state_depth
             for step in range(steps):
                 for lane in range(lanes):
                     while gaps and rng.random() < 0.2:
@@ -171,16 +188,25 @@ def test_equation(name: str, board: str | None, monkeypatch: pytest.MonkeyPatch)
                     if mode.readout and step:
                         constant = 0
                     first = step == 0
-                    x = choose_sum(rng, config, mode.leak(v[lane]) + constant, p["threshold"])
+                    before = 0 if first else mode.leak(v[lane])
+                    if first and config.state_depth and not mode.readout:
+                        before = rng.randrange(-1 << 12, 1 << 12)
+                    x = choose_sum(rng, config, before + constant, p["threshold"])
                     if x is None:  # no sum fits: the membrane starts anew from its constant
-                        first, fake, x = True, True, 0
+                        first, fake, x, before = True, True, 0, 0
                         constant = p["bias_shortcut"] if mode.use_current and spike_in else p["bias"]
-                    h = (0 if first else mode.leak(v[lane])) + x + constant
+                    h = before + x + constant
                     fires = not mode.readout and not fake and h >= p["threshold"]
                     v[lane] = mode.reset(h, p["threshold"], fires)
                     seen["fired" if fires else "silent"] += 1
                     end = step == steps - 1
-                    ctx.set(dut.slot, {"valid": 1, "index": lane, "first": first, "fake": fake, "end": end})
+                    slot = {"valid": 1, "index": lane, "first": first, "fake": fake, "end": end}
+                    if config.state_depth:
+                        slot["keep"] = end and not mode.readout
+                        begins[now + loading_clock(config)] = before
+                        if slot["keep"]:
+                            kept[now + slot_to_state(config)] = mode.leak(v[lane])
+                    ctx.set(dut.slot, slot)
                     ctx.set(dut.sum, x)
                     ctx.set(dut.shortcut, spike_in)
                     if end:  # the next slab's parameters come while this one runs
@@ -193,7 +219,7 @@ def test_equation(name: str, board: str | None, monkeypatch: pytest.MonkeyPatch)
     sim.add_clock(1e-6)
     sim.add_testbench(bench)
     sim.run()
-    assert min(seen.values()) > 40, seen
+    assert min(seen.values()) > 40 and not kept, seen
 
 
 def test_shifts_of_negative_membranes_round_down() -> None:
