@@ -19,7 +19,7 @@ from .lowering import lower
 from .program import Op, Program, Slab
 from .quantized import INPUT, QuantizedNetwork, TensorInfo
 from .slab_image import slab_rows
-from .state_bounds import proven_steps, state_bounds
+from .state_bounds import StateProof, prove_state
 from .state_plan import StatePlace, plan_state
 from .streams import StreamBuffer, plan_streams
 from .window_fields import window_fields
@@ -56,10 +56,8 @@ def compile_network(net: QuantizedNetwork, config: CoreConfig, *, keep_state: bo
     streams = plan_streams(net, config)
     ops = _ops(net, config, bounds)
     buffers = plan_buffers(net, config)
-    steps = None
-    if keeps:  # thresholds are stored as all runs together need them, not one alone
-        steps = proven_steps(net, config, bounds)
-        bounds = state_bounds(net, bounds, steps)
+    proof = prove_state(net, config, bounds) if keeps else StateProof(None, False, bounds)
+    bounds = proof.bounds  # thresholds are stored as all runs together need them, not one alone
     parts: list[NDArray[np.uint8]] = []  # of the image
     words = 0
     slabs: list[Slab] = []
@@ -88,8 +86,9 @@ def compile_network(net: QuantizedNetwork, config: CoreConfig, *, keep_state: bo
             "or one with its program outside the FPGA, such as ulx3s_85f+sdram or icebreaker+flash"
         )
     return Program(
-        config, net, tuple(ops), tuple(slabs), buffers, streams, image, chunks, original, keeps, state, steps
-    )
+        config, net, tuple(ops), tuple(slabs), buffers, streams, image, chunks, original, keeps, state, proof.steps,
+        proof.watched,
+    )  # fmt: skip
 
 
 def _ops(net: QuantizedNetwork, config: CoreConfig, bounds: dict[str, LayerBounds]) -> list[Op]:

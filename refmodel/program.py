@@ -97,7 +97,8 @@ class Program:
     ``original`` is what was compiled, ``network`` the same lowered (:mod:`refmodel.lowering`): what the core runs.
 
     keeps_state: whether runs leave their membranes in the state memory, each layer's at its place of ``state``.
-    state_steps: steps after which they are still proven to fit; None: endlessly.
+    state_steps: steps for which they are proven to fit; None: endlessly, if ``state_watched`` as long as the core does
+    not say ``drifted``.
     """
 
     config: CoreConfig
@@ -112,6 +113,7 @@ class Program:
     keeps_state: bool = False
     state: dict[str, StatePlace] = field(default_factory=dict)
     state_steps: int | None = None
+    state_watched: bool = False
 
     @property
     def classes(self) -> int:

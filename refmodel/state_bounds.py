@@ -1,12 +1,14 @@
 """Proofs for membranes that are kept from run to run: for how many steps they fit, or that they always do.
 
-A leak holds a membrane back: H <= c * V + x with c < 1 never exceeds x / (1 - c).  Without one, a membrane falls by its
-lowest input at every step, so that only so many steps are proven; a hard reset bounds it above.
+A leak holds a membrane back: H <= c * V + x with c < 1 never exceeds x / (1 - c), and a hard reset bounds it above.
+Without a leak a membrane may fall by its lowest input at every step.  But the core tells (``drifted``) when one that it
+keeps has left the inner half of its range; until then a run starts from there, and what is to be proven is that one run
+does not leave the whole.  Where that does not hold, so many steps are proven, counted from empty membranes.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -14,8 +16,10 @@ import numpy as np
 from .bounds import LayerBounds, fits, membrane_bounds
 from .config import CoreConfig
 from .limits import stored_threshold
+from .lowering import lower
+from .membranes import integer_leak
 from .quantized import IntArray, QuantizedLayer, QuantizedNetwork
-from .state import keeps_membrane
+from .state import State, keeps_membrane
 
 #: Steps beyond which no bound is followed.
 _MOST_STEPS = 1 << 40
@@ -23,26 +27,40 @@ _MOST_STEPS = 1 << 40
 _LARGEST = 1 << 61
 
 
-def state_bounds(net: QuantizedNetwork, bounds: dict[str, LayerBounds], steps: int | None) -> dict[str, LayerBounds]:
-    """``bounds`` of a lowered network with those of membranes that are kept for ``steps`` steps, None for ever."""
-    kept = dict(bounds)
-    for layer in net.layers:
-        if keeps_membrane(layer):
-            kept[layer.name] = _kept(layer, bounds[layer.name], _MOST_STEPS if steps is None else steps)
-    return kept
+@dataclass(frozen=True)
+class StateProof:
+    """What is proven of a lowered network's kept membranes, on a core.
 
-
-def proven_steps(net: QuantizedNetwork, config: CoreConfig, bounds: dict[str, LayerBounds]) -> int | None:
-    """Steps for which no membrane of a lowered network leaves ``config.membrane_width``; None if it never does.
-
-    ``bounds``: those of one run, which fit.
+    steps: for how many steps since they began they fit; None for ever.
+    watched: that is so as long as the core does not say ``drifted``.
+    bounds: of all layers; of kept membranes over all these steps.
     """
-    found = [
-        _proven(layer, config.membrane_width, bounds[layer.name], net.steps)
-        for layer in net.layers
-        if keeps_membrane(layer)
-    ]
-    return min((steps for steps in found if steps is not None), default=None)
+
+    steps: int | None
+    watched: bool
+    bounds: dict[str, LayerBounds]
+
+
+def prove_state(net: QuantizedNetwork, config: CoreConfig, bounds: dict[str, LayerBounds]) -> StateProof:
+    """Proof for a lowered network whose single runs have ``bounds``, which fit."""
+    width = config.membrane_width
+    layers = [layer for layer in net.layers if keeps_membrane(layer)]
+    steps = {layer.name: _proven(layer, width, bounds[layer.name], net.steps) for layer in layers}
+    limited = [layer for layer in layers if steps[layer.name] is not None]
+    watched = {layer.name: _watched(layer, width, bounds[layer.name], net.steps) for layer in limited}
+    if all(_fit(layer, width, watched[layer.name]) for layer in limited):
+        others = {layer.name: _kept(layer, bounds[layer.name], _MOST_STEPS) for layer in layers}
+        return StateProof(None, bool(limited), bounds | others | watched)
+    most = min(count for count in steps.values() if count is not None)
+    return StateProof(most, False, bounds | {layer.name: _kept(layer, bounds[layer.name], most) for layer in layers})
+
+
+def has_drifted(net: QuantizedNetwork, config: CoreConfig, state: State) -> bool:
+    """Whether a membrane of ``state``, leak included, lies outside the inner half of its range on the core."""
+    half = 1 << (config.membrane_width - 2)
+    kept = {layer.name: layer for layer in lower(net).layers if keeps_membrane(layer)}
+    leaked = (integer_leak(kept[name], v.astype(np.int64)) for name, v in state.membranes.items())
+    return any(v.size > 0 and not -half <= int(v.min()) <= int(v.max()) < half for v in leaked)
 
 
 def _proven(layer: QuantizedLayer, width: int, bounds: LayerBounds, steps: int) -> int | None:
@@ -59,6 +77,17 @@ def _proven(layer: QuantizedLayer, width: int, bounds: LayerBounds, steps: int) 
         else:
             bad = middle
     return good
+
+
+def _watched(layer: QuantizedLayer, width: int, bounds: LayerBounds, steps: int) -> LayerBounds:
+    """Bounds of H in a run that begins in the inner half of the range."""
+    once, half = _kept(layer, bounds, steps), 1 << (width - 2)
+    high = once.membrane_high + half
+    if layer.reset == "hard":  # after a step V is below the threshold, or 0
+        assert layer.threshold is not None
+        below = np.maximum(layer.threshold - 1, 0) + np.maximum(bounds.input_high, 0) + 2
+        high = np.minimum(high, np.maximum(below, half + np.maximum(bounds.input_high, 0) + 2))
+    return replace(bounds, membrane_low=once.membrane_low - half, membrane_high=high)
 
 
 def _fit(layer: QuantizedLayer, width: int, bounds: LayerBounds) -> bool:

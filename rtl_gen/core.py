@@ -46,7 +46,8 @@ class Core(wiring.Component):
     load: stream of :func:`rtl_gen.layouts.load_layout`; ready while idle.
     start, busy, done: run control; ``done`` is a pulse.
     resume: with a state memory, in the clock of ``start``: membranes begin where the last run left them, if there
-        was one since the reset; else, and with 0, they begin anew.
+        was one since the reset; else, and with 0, they begin anew.  drifted: since they did, one has left the inner
+        half of its range (:mod:`refmodel.state_bounds`); valid from ``done`` on.
     result_addr, result_data: potentials by class, one clock latency, valid while idle.
     argmax: class with the largest potential, lowest index first.
     clocks: clocks from ``start`` to ``done`` of the last run.
@@ -79,7 +80,7 @@ class Core(wiring.Component):
         if config.store == "sdram":
             members["store_write"] = Out(stream.Signature(store_write_layout(config)))
         if config.state_depth:
-            members["resume"] = In(1)
+            members |= {"resume": In(1), "drifted": Out(1)}
         if probe:
             members["probe"] = Out(probe_layout(config).size)
         super().__init__(members)
@@ -216,6 +217,7 @@ class Core(wiring.Component):
         if cfg.state_depth:
             m.submodules.state = state = StateMemory(config=cfg)
             resumes, left = Signal(), Signal()  # left: a run has left its membranes
+            begins = self.start & ~seq.busy
             m.d.comb += [
                 state.restart.eq(seq.slab_start),
                 state.base.eq(descriptor.state),
@@ -225,8 +227,10 @@ class Core(wiring.Component):
                 state.write.eq(neurons.keep),
                 state.values.eq(neurons.kept),
                 neurons.begins.eq(state.read),
+                state.anew.eq(begins & ~(self.resume & left)),
+                self.drifted.eq(state.drifted),
             ]
-            with m.If(self.start & ~seq.busy):
+            with m.If(begins):
                 m.d.sync += [resumes.eq(self.resume & left), left.eq(0)]
             with m.Elif(seq.done):
                 m.d.sync += left.eq(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -26,6 +26,8 @@ class StateMemory(wiring.Component):
     resumes: membranes begin with what is kept, else with 0.  keeps: the slab's membranes are kept.
     next: a slot begins with the word that waits.  read: that word, a clock later, for one clock.
     write, values: membranes to keep; ``write`` comes as often as ``next``, and later.
+    anew: a run begins whose membranes begin anew.  drifted: a membrane that was kept since then, in any run, lies
+        outside the inner half of its range: its top two bits differ.
     write_en, write_addr: the write of this clock, for the trace.
     """
 
@@ -45,6 +47,8 @@ class StateMemory(wiring.Component):
                 "read": Out(word),
                 "write": In(1),
                 "values": In(word),
+                "anew": In(1),
+                "drifted": Out(1),
                 "write_en": Out(1),
                 "write_addr": Out(bits),
             }
@@ -78,4 +82,7 @@ class StateMemory(wiring.Component):
             m.d.sync += write_addr.eq(write_addr + 1)
         with m.If(self.restart):
             m.d.sync += [read_addr.eq(self.base), write_addr.eq(self.base)]
+        outer = Signal()  # a clock late, since it is far from the neurons
+        far = Cat(self.values[u][-1] ^ self.values[u][-2] for u in range(cfg.neuron_units)).any()
+        m.d.sync += [outer.eq(self.write_en & far), self.drifted.eq((self.drifted & ~self.anew) | outer)]
         return m

@@ -30,6 +30,7 @@ class Run:
     argmax: int
     clocks: int
     stalls: int = 0
+    drifted: bool = False
 
 
 def simulate(
@@ -101,7 +102,8 @@ def simulate(
             if config.streams_store and ctx.get(dut.fault):
                 raise AssertionError("the core did not use its memory outside as it must")
             stalls = ctx.get(dut.stalls) if config.streams_store else 0
-            runs.append(Run(_pack(rows, trace_words(config)), results, argmax, clocks, stalls))
+            drifted = bool(config.state_depth and ctx.get(dut.drifted))
+            runs.append(Run(_pack(rows, trace_words(config)), results, argmax, clocks, stalls, drifted))
 
     async def load(ctx, space: int, addr: int, word: int) -> None:
         ctx.set(dut.load.payload, {"space": space, "addr": addr, "data": word})

@@ -237,6 +237,9 @@ def simulate(
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; 2 for more than 16 samples.")] = None,
     bits: Bits = None,
     core: CoreChoice = "auto",
+    stream: Annotated[
+        str | None, typer.Option(metavar="FRAMES", help="Event frames of a file; membranes go on from call to call.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="DIR", help="Keep the simulation's files here.")
     ] = None,
@@ -258,6 +261,7 @@ def simulate(
             seed=seed,
             jobs=jobs,
             out=out,
+            stream=stream,
             progress=p,
         ),
         views.simulate,

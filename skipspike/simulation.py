@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -22,10 +23,11 @@ from refmodel.compiler import compile_network
 from refmodel.config import CoreConfig
 from refmodel.cycles import run_timing
 from refmodel.errors import SkipspikeError, ToolError
+from refmodel.event_frames import Frames, Rest, calls_of
 from refmodel.quantized import QuantizedNetwork
 from sim.job import Job, Outcome, read_outcomes
 
-from .cores import AUTO, core_for
+from .cores import AUTO, core_for, keeping_state
 from .models import open_network, percent, quantised, samples_of
 from .progress import Progress, silent
 
@@ -53,6 +55,8 @@ def simulate(
     seed: int = 1,
     jobs: int | None = None,
     out: str | Path | None = None,
+    stream: Frames | None = None,
+    rest: Rest = "refuse",
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Run inputs through the core of ``board`` in a simulator and compare every clock with the models.
@@ -66,6 +70,9 @@ def simulate(
     seed: random start state of the core's memories and registers.
     jobs: processes that share the samples; by default 2, if there are two CPUs and more than 16 samples.
         Only Verilator is split.
+    stream: frames in place of ``data``, as :func:`refmodel.event_frames.frames_of` takes them: each call's membranes
+        begin where the call before left them, in a core with a state memory.  rest: see
+        :func:`refmodel.event_frames.calls_of`.
     out: folder for the job, the simulator's build and logs; by default a temporary one, kept if a tool fails.
 
     ``compared_clocks`` counts every clock in which the core is busy, the sum of ``clocks``.  A mismatch raises
@@ -75,16 +82,17 @@ def simulate(
         raise SkipspikeError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
     found = get_board(board)
     net = quantised(open_network(network), bits, found.core)
-    config = core_for(found, net, core)
-    x, y = samples_of(net, data, samples, DEFAULT_SAMPLES[simulator], progress)
-    compile_network(net, config)
-    parts = _parts(jobs, len(x), simulator, waves)
+    config = core_for(found if stream is None else keeping_state(found), net, core)
+    x, y = _inputs(net, data, stream, samples, rest, DEFAULT_SAMPLES[simulator], progress)
+    compile_network(net, config, keep_state=True if stream is not None else None)
+    parts = 1 if stream is not None else _parts(jobs, len(x), simulator, waves)
     wave_path = None if waves is None else Path(waves)
+    resumes = () if stream is None else tuple(range(1, len(x)))
     if simulator == "amaranth":
-        outcomes = _amaranth(net, config, x, wave_path, seed, progress)
+        outcomes = _amaranth(net, config, x, wave_path, seed, resumes, progress)
     else:
         with _folder(out) as folder:
-            outcomes = _cocotb(net, config, x, folder, simulator, wave_path, seed, parts, progress)
+            outcomes = _cocotb(net, config, x, folder, simulator, wave_path, seed, parts, resumes, progress)
     predictions = np.array([outcome.prediction for outcome in outcomes], np.int64)
     first = next((f"sample {i}: {o.first}" for i, o in enumerate(outcomes) if o.mismatched), None)
     return {
@@ -104,6 +112,24 @@ def simulate(
         "accuracy": percent(predictions, y),
         "waves": None if waves is None else str(waves),
     }
+
+
+def _inputs(
+    net: QuantizedNetwork,
+    data: str | Path | None,
+    stream: Frames | None,
+    samples: int | None,
+    rest: Rest,
+    default: int,
+    progress: Progress,
+) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
+    """Inputs and labels of ``data``, or the calls of a stream, which have none."""
+    if stream is None:
+        return samples_of(net, data, samples, default, progress)
+    if data is not None:
+        raise SkipspikeError("a stream takes the place of data: give one of them")
+    calls = [call.x for call in itertools.islice(calls_of(net, stream, rest), samples or default)]
+    return np.stack(calls), np.full(len(calls), -1, np.int64)
 
 
 def agrees(result: dict[str, Any]) -> bool:
@@ -153,12 +179,13 @@ def _cocotb(
     waves: Path | None,
     seed: int,
     parts: int,
+    resumes: tuple[int, ...],
     progress: Progress,
 ) -> list[Outcome]:
     from sim.cocotb_sim import simulate as run
 
     def job(inputs: NDArray[np.integer]) -> Job:
-        return Job(config, (net,), tuple((0, one) for one in inputs))
+        return Job(config, (net,), tuple((0, one) for one in inputs), resumes=resumes)
 
     def only_then(step: str, fraction: float) -> None:
         progress(step, fraction if step.startswith("simulating") else None)
@@ -214,6 +241,7 @@ def _amaranth(
     x: NDArray[np.integer],
     waves: Path | None,
     seed: int,
+    resumes: tuple[int, ...],
     progress: Progress,
 ) -> list[Outcome]:
     from sim.amaranth_sim import simulate as run
@@ -222,20 +250,27 @@ def _amaranth(
     if waves is not None and waves.suffix != ".vcd":
         raise SkipspikeError(f"Amaranth's simulator writes waves to a .vcd file, not '{waves.name}'")
     program = compile_network(net, config)
-    result = golden.run(program.network, x, keep=True)
-    timing = run_timing(program, result.tensors, keep=True)
-    progress(f"simulating {int(timing.clocks.sum())} clocks with amaranth", None)
+    keeps, state, models = program.keeps_state, None, []
+    for number, one in enumerate(x):
+        before = state if number in resumes else None
+        result = golden.run(program.network, one[None], keep=True, state=before, keep_state=keeps)
+        state = result.state
+        models.append((result, run_timing(program, result.tensors, keep=True)))
+    clocks = [int(timing.clocks[0]) for _, timing in models]
+    progress(f"simulating {sum(clocks)} clocks with amaranth", None)
     runs = run(
         [(program, one) for one in x],
         seed=seed,
-        limit=2 * int(timing.clocks.max()) + 1000,
+        limit=2 * max(clocks) + 1000,
+        resumes=resumes,
         vcd=None if waves is None else str(waves),
     )
     outcomes = []
     for number, seen in enumerate(runs):
         progress("comparing every clock", number / len(runs))
-        comparison = compare_run(timing, result, number, seen.trace)
-        wanted = (result.results[number].tolist(), int(result.predictions[number]), int(timing.clocks[number]))
+        result, timing = models[number]
+        comparison = compare_run(timing, result, 0, seen.trace)
+        wanted = (result.results[0].tolist(), int(result.predictions[0]), clocks[number])
         mismatched, first = comparison.mismatched, comparison.first
         if (seen.results, seen.argmax, seen.clocks) != wanted:
             mismatched = max(1, mismatched)

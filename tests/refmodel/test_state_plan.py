@@ -18,8 +18,8 @@ from refmodel.lowering import lower
 from refmodel.membranes import integer_leak
 from refmodel.needs import plan
 from refmodel.quantized import QuantizedInput, QuantizedLayer, QuantizedNetwork
-from refmodel.state import keeps_membrane
-from refmodel.state_bounds import proven_steps, state_bounds
+from refmodel.state import State, keeps_membrane
+from refmodel.state_bounds import _kept, has_drifted, prove_state
 from tests.random_networks import random_quantized_network
 
 CONFIG = CoreConfig(state_depth=4096)
@@ -56,7 +56,7 @@ def test_membranes_stay_within_their_bounds(leak, reset, rectify, threshold, wei
             fired = h >= threshold
             v = np.where(fired, {"hard": h * 0, "soft": h - threshold, "none": h}[reset], h)
         for steps in (4, 50, 120, None):
-            kept = state_bounds(net, bounds, steps)["a"]
+            kept = _kept(layer, bounds["a"], steps or 1 << 40)
             low, high = int(kept.membrane_low[0]), int(kept.membrane_high[0])
             assert low <= min(seen[:steps]) and max(seen[:steps]) <= high, steps
 
@@ -64,29 +64,76 @@ def test_membranes_stay_within_their_bounds(leak, reset, rectify, threshold, wei
 def test_leaks_hold_membranes_for_ever() -> None:
     net = one_layer((50, -70), 1000, leak_shifts=(1,))
     bounds = network_bounds(net)
-    assert proven_steps(net, CONFIG, bounds) is None
-    kept = state_bounds(net, bounds, None)["a"]
+    proof = prove_state(net, CONFIG, bounds)
+    assert proof.steps is None and not proof.watched
+    kept = proof.bounds["a"]
     assert (int(kept.membrane_low[0]), int(kept.membrane_high[0])) == (-140, 102)
-    assert compile_network(net, CONFIG).state_steps is None
+    program = compile_network(net, CONFIG)
+    assert program.state_steps is None and not program.state_watched
 
 
-def test_without_a_leak_only_so_many_steps_are_proven() -> None:
-    net = one_layer((50, -70), 1000)
-    narrow = dataclasses.replace(CONFIG, membrane_width=18)
-    steps = compile_network(net, narrow).state_steps
-    assert steps is not None and 70 * steps + 1000 <= 1 << 17 < 70 * (steps + 1) + 1000  # H - threshold must fit
-    assert compile_network(net, dataclasses.replace(narrow, membrane_width=19)).state_steps > 2 * steps  # pyright: ignore
-    assert compile_network(one_layer((50, 70), 1000), CONFIG).state_steps is None  # nothing falls, the reset bounds it
-    soft = compile_network(one_layer((50, 70), 100, reset="soft"), narrow).state_steps
-    assert soft is not None and 120 * soft < 1 << 17 <= 120 * (soft + 1)
+def test_without_a_leak_the_core_watches() -> None:
+    """H - threshold of one run from the inner half of the range must fit the whole."""
+    net = one_layer((50, -70), 100)
+    widths = {}
+    for width in range(10, 14):
+        program = compile_network(net, dataclasses.replace(CONFIG, acc_width=9, membrane_width=width))
+        widths[width] = (program.state_steps, program.state_watched)
+    assert widths == {10: (5, False), 11: (None, True), 12: (None, True), 13: (None, True)}
+    assert 70 * 5 + 100 <= 512 < 70 * 6 + 100 and 70 * 4 + 100 + 256 > 512 and 70 * 4 + 100 + 512 <= 1024
+    rising = compile_network(one_layer((50, 70), 100), CONFIG)  # nothing falls, the reset bounds it
+    assert rising.state_steps is None and not rising.state_watched
+    soft = compile_network(one_layer((50, 70), 100, reset="soft"), CONFIG)
+    assert soft.state_steps is None and soft.state_watched
 
 
-def test_thresholds_are_stored_for_all_steps_together() -> None:
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(LEAKS),
+    st.sampled_from(["hard", "soft", "none"]),
+    st.integers(-60, 60),
+    st.lists(st.integers(-100, 100), min_size=1, max_size=4),
+    st.integers(0, 1 << 30),
+)
+def test_one_run_from_the_inner_half_stays_within_the_whole(leak, reset, threshold, weights, seed) -> None:
+    net = one_layer(tuple(weights), threshold, reset=reset, **leak)
+    rng = np.random.default_rng(seed)
+    for width in range(10, 16):
+        config = dataclasses.replace(CONFIG, acc_width=9, membrane_width=width)
+        try:
+            program = compile_network(net, config)
+        except CompileError:
+            continue
+        if not program.state_watched:
+            continue
+        half = 1 << (width - 2)
+        drives = [np.minimum(weights, 0).sum(), np.maximum(weights, 0).sum()]
+        stored = int(stored_threshold(net.layers[0], prove_state(net, config, network_bounds(net)).bounds["a"])[0])
+        for leaked in (-half, half - 1, 0, int(rng.integers(-half, half))):
+            for choice in (0, 1, None):
+                v = None
+                for _ in range(net.steps):
+                    before = leaked if v is None else int(integer_leak(net.layers[0], np.array([v]))[0])
+                    h = before + int(drives[rng.integers(2) if choice is None else choice])
+                    assert -2 * half <= h < 2 * half and -2 * half <= h - stored < 2 * half
+                    assert (h >= stored) == (h >= threshold)
+                    v = {"hard": 0, "soft": h - threshold, "none": h}[reset] if h >= threshold else h
+
+
+def test_a_state_has_drifted_when_it_leaves_the_inner_half() -> None:
+    net, config = one_layer((50, -70), 100), dataclasses.replace(CONFIG, acc_width=9, membrane_width=11)
+    for value, drifted in ((-512, False), (-513, True), (511, False), (512, True)):
+        assert has_drifted(net, config, State({"a": np.full((1, 1, 1, 1), value)}, 4)) == drifted
+    leaky = one_layer((50, -70), 100, leak_shifts=(1,))  # the leaked membrane is what is kept
+    assert not has_drifted(leaky, config, State({"a": np.full((1, 1, 1, 1), -1024)}, 4))
+
+
+def test_thresholds_are_stored_for_all_runs_together() -> None:
     """One call of 4 steps cannot reach this threshold; many can."""
     net = one_layer((50, -70), 1000)
     bounds = network_bounds(net)
     assert int(stored_threshold(net.layers[0], bounds["a"])[0]) == 201
-    assert int(stored_threshold(net.layers[0], state_bounds(net, bounds, 100)["a"])[0]) == 1000
+    assert int(stored_threshold(net.layers[0], prove_state(net, CONFIG, bounds).bounds["a"])[0]) == 1000
     assert compile_network(net, CONFIG).image_bytes() != compile_network(net, CONFIG, keep_state=False).image_bytes()
 
 

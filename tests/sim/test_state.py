@@ -19,6 +19,7 @@ from sim.cocotb_sim import simulate as simulate_verilog
 from sim.compare import compare_run
 from sim.job import Job
 from tests.random_networks import random_input
+from tests.refmodel.test_state_plan import one_layer
 from tests.sim.jobs import assert_exact, extras_for, fitting_network
 from tests.sim.shapes import SHAPES
 
@@ -49,6 +50,17 @@ def test_every_clock(shape: str) -> None:
         assert not comparison.mismatched, comparison.first
         assert comparison.compared == run.clocks > 0
         assert run.results == result.results[0].tolist()
+
+
+def test_the_core_says_when_membranes_have_drifted() -> None:
+    """Falling by 70 a step: after two runs of 4 steps beyond -512 of 11 bits' -1024, until they begin anew."""
+    net = one_layer((50, -70), 100)
+    config = dataclasses.replace(SHAPES["k2p8"], acc_width=9, membrane_width=11, state_depth=4)
+    program = compile_network(net, config)
+    assert program.state_watched
+    down = np.array([[0, 1]] * 4)[:, :, None, None]
+    runs = simulate([(program, x) for x in (down, down, down * 0, down, down * 0)], resumes={1, 2, 4})
+    assert [run.drifted for run in runs] == [False, True, True, False, False]
 
 
 def streaming_job(seed: int, config: CoreConfig, networks: int) -> Job:

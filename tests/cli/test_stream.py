@@ -1,0 +1,66 @@
+"""Streaming from the command line, and the cores that keep membranes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from boards.area_model import area, memory_blocks
+from boards.registry import get_board
+from refmodel import golden, modelfile
+from refmodel.compiler import compile_network
+from refmodel.errors import CompileError, SkipspikeError
+from refmodel.event_frames import calls_of
+from refmodel.quantized import QuantizedInput
+from skipspike import api
+from skipspike.cores import keeping_state, state_blocks, usual_core
+from tests.cli.conftest import run_json
+from tests.cli.test_cores import network
+
+
+def frames_network():
+    net = network(4, 8, 1)
+    return dataclasses.replace(net, input=QuantizedInput((3, 4, 4), 1, False))
+
+
+def test_simulated_calls_go_on_where_the_call_before_ended(tmp_path: Path) -> None:
+    net, rng = frames_network(), np.random.default_rng(0)
+    frames = rng.integers(0, 2, (14, 3, 4, 4)).astype(np.uint8)
+    np.save(tmp_path / "frames.npy", frames)
+    modelfile.save(net, tmp_path / "net.skn")
+    stream = ("--stream", str(tmp_path / "frames.npy"), "--simulator", "amaranth", "--samples", "3")
+    result = run_json("simulate", str(tmp_path / "net.skn"), *stream)
+    assert result["mismatched_clocks"] == 0 and result["samples"] == 3 and result["labels"] == [-1] * 3
+    state, wanted, alone = None, [], []
+    for call in calls_of(net, frames, "drop"):
+        made = golden.run(net, call.x[None], state=state, keep_state=True)
+        state = made.state
+        wanted.append(int(made.predictions[0]))
+        alone.append(int(golden.run(net, call.x[None]).predictions[0]))
+    assert result["predictions"] == wanted
+    with pytest.raises(SkipspikeError, match="14 frames are no whole number of calls of 4 steps"):
+        api.simulate(tmp_path / "net.skn", stream=frames, samples=9)
+    with pytest.raises(SkipspikeError, match="takes the place of data"):
+        api.simulate(tmp_path / "net.skn", stream=frames, data="random")
+
+
+@pytest.mark.parametrize("name", ["icebreaker", "ulx3s_85f"])
+def test_a_state_memory_grows_as_far_as_the_board_has_block_rams(name: str) -> None:
+    board = keeping_state(get_board(name))
+    assert keeping_state(board) is board
+    net = network(8, 16)
+    needed = 8 * 8 * 16 // board.core.neuron_units
+    if name == "icebreaker":  # one block RAM is left
+        assert usual_core(board, net).state_depth == board.core.state_depth
+        with pytest.raises(CompileError, match=f"needs {needed} words of state memory"):
+            compile_network(net, usual_core(board, net))
+        return
+    config = usual_core(board, net)
+    assert needed <= config.state_depth < needed + 512
+    assert compile_network(net, config).memory()["state_words"] == needed
+    plain = dataclasses.replace(config, state_depth=0)
+    assert state_blocks(board, config) == memory_blocks("ecp5", config) - memory_blocks("ecp5", plain) > 0
+    assert area("ecp5", config).cells > area("ecp5", plain).cells
