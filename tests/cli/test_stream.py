@@ -17,8 +17,8 @@ from refmodel.event_frames import calls_of
 from refmodel.quantized import QuantizedInput
 from skipspike import api
 from skipspike.cores import keeping_state, state_blocks, usual_core
-from tests.cli.conftest import run_json
 from tests.cli.test_cores import network
+from tests.cli.test_verbs import run_json
 
 
 def frames_network():
@@ -34,12 +34,11 @@ def test_simulated_calls_go_on_where_the_call_before_ended(tmp_path: Path) -> No
     stream = ("--stream", str(tmp_path / "frames.npy"), "--simulator", "amaranth", "--samples", "3")
     result = run_json("simulate", str(tmp_path / "net.skn"), *stream)
     assert result["mismatched_clocks"] == 0 and result["samples"] == 3 and result["labels"] == [-1] * 3
-    state, wanted, alone = None, [], []
+    state, wanted = None, []
     for call in calls_of(net, frames, "drop"):
         made = golden.run(net, call.x[None], state=state, keep_state=True)
         state = made.state
         wanted.append(int(made.predictions[0]))
-        alone.append(int(golden.run(net, call.x[None]).predictions[0]))
     assert result["predictions"] == wanted
     with pytest.raises(SkipspikeError, match="14 frames are no whole number of calls of 4 steps"):
         api.simulate(tmp_path / "net.skn", stream=frames, samples=9)
@@ -51,8 +50,8 @@ def test_simulated_calls_go_on_where_the_call_before_ended(tmp_path: Path) -> No
 def test_a_state_memory_grows_as_far_as_the_board_has_block_rams(name: str) -> None:
     board = keeping_state(get_board(name))
     assert keeping_state(board) is board
-    net = network(8, 16)
-    needed = 8 * 8 * 16 // board.core.neuron_units
+    net = network(16, 16, 1)  # two layers of 16 channels
+    needed = 2 * 16 * 16 * 16 // board.core.neuron_units
     if name == "icebreaker":  # one block RAM is left
         assert usual_core(board, net).state_depth == board.core.state_depth
         with pytest.raises(CompileError, match=f"needs {needed} words of state memory"):
