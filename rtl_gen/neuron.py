@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module
+from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -81,6 +81,10 @@ class NeuronUnit(wiring.Component):
             self.out_index.eq(shown.index),
             self.out_end.eq(shown.end),
         ]
+        if self._config.state_depth:
+            keep = Signal()
+            m.d.sync += keep.eq(self.slot.keep)
+            m.d.comb += control.keep.eq(keep)
         for name, member in value_members(self._config).items():
             if member.flow == In:
                 m.d.comb += getattr(path, name).eq(getattr(self, name))

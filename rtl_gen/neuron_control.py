@@ -95,6 +95,7 @@ class NeuronControl(wiring.Component):
     Members
     -------
     slot: of this clock.  mode: see :func:`mode_layout`.
+    keep: with a state memory: ``keep`` of the slot of the clock before; that of ``slot`` itself is not looked at.
     controls: see :func:`control_layout`.
     """
 
@@ -105,6 +106,7 @@ class NeuronControl(wiring.Component):
                 "slot": In(slot_layout(config)),
                 "mode": In(mode_layout(config)),
                 "controls": Out(control_layout(config)),
+                **({"keep": In(1)} if config.state_depth else {}),
             }
         )
 
@@ -118,6 +120,8 @@ class NeuronControl(wiring.Component):
             m.d.sync += [late.eq(slots[-1]), valid.eq(slots[-1].valid)]
             shown = Signal(slot_layout(cfg), name=f"slot{clock}_shown")
             m.d.comb += [shown.eq(late), shown.valid.eq(valid)]
+            if cfg.state_depth and clock == 1:
+                m.d.comb += shown.keep.eq(self.keep)
             slots.append(shown)
         m.d.comb += [self.controls.slots[clock].eq(slot) for clock, slot in enumerate(slots)]
         m.d.comb += self.controls.takes_bias.eq(~mode.readout | self.slot.first)

@@ -142,8 +142,10 @@ class NeuronStage(wiring.Component):
 
         if cfg.state_depth:
             begins, ends = controls.slots[loading_clock(cfg) - 1], controls.slots[slot_to_state(cfg)]
+            step_last = Signal()
+            m.d.sync += step_last.eq(step == self.last_step)
             m.d.comb += [
-                control.slot.keep.eq(chunk_last & (step == self.last_step) & self.mode.keeps_state),
+                control.keep.eq(chunk_last & step_last & self.mode.keeps_state),
                 self.begun.eq(begins.valid & begins.first),
                 self.keep.eq(ends.valid & ends.keep),
             ]
