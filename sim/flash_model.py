@@ -48,8 +48,8 @@ class FlashModel(wiring.Component):
     def __init__(
         self, contents: Sequence[int], *, base: int = 0, size: int | None = None, wake: int = 72, deselect: int = 2
     ) -> None:
-        self._contents, self._base = list(contents), base
-        self._size = max(2, len(self._contents) if size is None else size)
+        self._size = max(2, len(contents) if size is None else size)
+        self._contents, self._base = [*contents, *[0xFF] * (self._size - len(contents))], base
         self._wake, self._deselect = wake, deselect
         bits = (self._size - 1).bit_length()
         super().__init__(

@@ -21,9 +21,9 @@ INIT += [(4, C.REFRESH, 0, 0)] * (INIT_REFRESHES - 1) + [(4, C.MODE, 0, MODE)]
 OPEN: Step = (2, C.ACTIVE, 1, 0)
 
 
-def run(steps: list[Step]) -> tuple[int, list[int]]:
+def run(steps: list[Step], hz: float = HZ) -> tuple[int, list[int]]:
     """The rule that was broken (0: none), and what the data pins showed in each clock."""
-    dut = SdramModel(clock_hz=HZ, words=2048, init=range(2048), times=Times(power_up_us=1))
+    dut = SdramModel(clock_hz=hz, words=2048, init=range(2048), times=Times(power_up_us=1))
     shown: list[int] = []
     rule = 0
 
@@ -51,7 +51,7 @@ def run(steps: list[Step]) -> tuple[int, list[int]]:
         rule = ctx.get(dut.rule).value
 
     simulator = Simulator(dut)
-    simulator.add_clock(1 / HZ)
+    simulator.add_clock(1 / hz)
     simulator.add_testbench(bench)
     simulator.run()
     return rule, shown
@@ -96,6 +96,19 @@ def test_reads_and_writes() -> None:
 )
 def test_names_the_rule(rule: Rule, steps: list[Step]) -> None:
     assert Rule(run(steps)[0]) == rule
+
+
+def test_rules_that_a_slow_clock_always_keeps() -> None:
+    """At 250 MHz two rows in different banks, and a write and its row's closing, can be too close."""
+    slowly: list[Step] = [(5 * wait, command, bank, address) for wait, command, bank, address in INIT]
+    far: Step = (20, C.ACTIVE, 1, 0)
+    cases: list[tuple[Rule, list[Step]]] = [
+        (Rule.NONE, [far, (20, C.PRECHARGE, 1, 0), (6, C.ACTIVE, 1, 0)]),
+        (Rule.RRD, [far, (2, C.ACTIVE, 2, 0)]),
+        (Rule.WR, [far, (20, C.WRITE, 1, 0), (2, C.PRECHARGE, 1, 0)]),
+    ]
+    for rule, steps in cases:
+        assert Rule(run([*slowly, *steps], 250e6)[0]) == rule
 
 
 def test_times_in_other_clocks() -> None:
