@@ -29,10 +29,12 @@ NETLIST = "top.json"
 Progress = Callable[[str], None]
 
 #: Synthesis, by family. On iCE40 the eight cells of a tile share one clock enable: enables of a few flip-flops only
-#: would leave tiles that nothing else can use, and a core that nearly fills the UP5K no legal placement. On ECP5 a
+#: would leave tiles that nothing else can use, and a core that nearly fills the UP5K no legal placement: a design of
+#: 128 lanes found none in ten minutes with 98 sets of enable and reset (enables of 6 flip-flops and more), and one in
+#: a minute with 45 (24 and more, 200 cells more). On ECP5 a
 #: function of five inputs takes two LUTs and a multiplexer between them, and one of six takes four: without such wide
 #: functions the 128-lane core is smaller by a tenth (docs/performance.md).
-SYNTHESIS: dict[str, str] = {"ice40": "synth_ice40 -device u -dsp -dffe_min_ce_use 6", "ecp5": "synth_ecp5 -nowidelut"}
+SYNTHESIS: dict[str, str] = {"ice40": "synth_ice40 -device u -dsp -dffe_min_ce_use 24", "ecp5": "synth_ecp5 -nowidelut"}
 
 #: Options that measured best, by family. On ECP5 the 256-lane core for the ULX3S takes 164 s and reaches 72 MHz with
 #: the first two, 198 s and 60 MHz with router2 alone, 286 s and 69 MHz without (seed 1, nextpnr 0.11.1; busy machine).

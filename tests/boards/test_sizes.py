@@ -124,7 +124,7 @@ def test_synthesis_reads_what_the_tools_write(monkeypatch) -> None:
         "read_rtlil top.il",
         "hierarchy -top top",
         "proc; flatten; opt_clean; splitnets",
-        "synth_ice40 -device u -dsp -dffe_min_ce_use 6 -top top",
+        "synth_ice40 -device u -dsp -dffe_min_ce_use 24 -top top",
         "write_json top.json",
     ]
 
