@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def design_of_bitstream(folder: str | Path, *, clocks_a_bit: float | None = None
     # Relative paths in the folder: the YoWASP tools see a sandboxed file system.
     unpacked = "top.unpacked.asc"
     _run([unpack.executable, str(record["bitstream"]), unpacked], folder, timeout)
-    text = _run([back.executable, "-s", "-n", "top", "-p", "top.pcf", unpacked], folder, timeout)
+    text = _declared_once(_run([back.executable, "-s", "-n", "top", "-p", "top.pcf", unpacked], folder, timeout))
     clock_hz = float(read_json(folder / RECORD, "nothing was built there")["clock_hz"])
     # A net of the design is not to be found in it: that the core is busy only its LED says.
     busy = next((index for index, led in enumerate(board.leds) if led.use == "busy"), None)
@@ -55,6 +56,20 @@ def design_of_bitstream(folder: str | Path, *, clocks_a_bit: float | None = None
         quiet_clocks=_QUIET,
         leds=tuple(led.use for led in board.leds),
     )
+
+
+def _declared_once(text: str) -> str:
+    """The Verilog without wires that are ports already, which icebox_vlog declares again."""
+    found = re.search(r"^module top \(([^)]*)\);", text, re.MULTILINE)
+    if found is None:
+        raise ToolError("icebox_vlog wrote no module 'top'")
+    ports = {port.split()[-1] for port in found[1].split(",")}
+
+    def wires(declaration: re.Match[str]) -> str:
+        names = [name.strip() for name in declaration[1].split(",") if name.strip() not in ports]
+        return f"wire {', '.join(names)};" if names else ""
+
+    return re.sub(r"^wire ([\w, ]+);", wires, text, flags=re.MULTILINE)
 
 
 def _run(command: list[str], folder: Path, timeout: float) -> str:
