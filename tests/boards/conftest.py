@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,10 +15,12 @@ from amaranth.lib.wiring import In, Out, connect
 from amaranth.sim import Simulator
 from amaranth.utils import ceil_log2
 
+from boards.host import FrameChannel, LinkDriver
 from boards.link import HostLink
 from boards.top import connect_core
 from boards.uart import UartRx, UartTx
 from refmodel.config import CoreConfig
+from refmodel.errors import BoardError
 from rtl_gen.layouts import load_layout
 
 PERIOD = 1e-6
@@ -86,8 +89,10 @@ class StubCore(wiring.Component):
 class LinkBench(Elaboratable):
     """Link and stub core, with byte streams (``divisor`` None) or UARTs outside."""
 
-    def __init__(self, config: CoreConfig, *, timeout: int, divisor: int | None = None, core: Any = None) -> None:
-        self.link = HostLink(config, timeout=timeout)
+    def __init__(
+        self, config: CoreConfig, *, timeout: int, divisor: int | None = None, core: Any = None, image: Any = ()
+    ) -> None:
+        self.link = HostLink(config, timeout=timeout, image=image)
         self.core = core or StubCore(config=config)
         self.divisor = divisor
         self.rx = stream.Signature(8).create()
@@ -122,13 +127,20 @@ class LinkBench(Elaboratable):
 
 
 class SimTransport:
-    """A transport of ``boards.host`` into a simulated bench: reading advances the simulation."""
+    """A transport of ``boards.host`` into a simulated bench: reading advances the simulation.
+
+    ``damage``, if set, sees what the host writes and returns what arrives; ``lose`` the same for what the board sends,
+    byte by byte, as True for those that are lost.
+    """
 
     def __init__(self, bench: LinkBench) -> None:
         self._to_board: deque[int] = deque()
         self._from_board: deque[int] = deque()
         self._now = 0.0
         self.broken = False  # report a line error in the next clock
+        self.damage: Callable[[bytes], bytes] = lambda data: data
+        self.lose: Callable[[int], bool] = lambda byte: False
+        self.closed = False
         self._sim = Simulator(bench)
         self._sim.add_clock(PERIOD)
 
@@ -150,22 +162,40 @@ class SimTransport:
             ctx.set(bench.tx.ready, 1)
             while True:
                 _, _, valid, payload = await ctx.tick().sample(bench.tx.valid, bench.tx.payload)
-                if valid:
+                if valid and not self.lose(payload):
                     self._from_board.append(payload)
 
         self._sim.add_testbench(feed, background=True)
         self._sim.add_testbench(drain, background=True)
 
     def write(self, data: bytes) -> None:
-        self._to_board.extend(data)
+        if self.closed:
+            raise BoardError("closed")
+        self._to_board.extend(self.damage(data))
 
-    def read(self, count: int, timeout: float) -> bytes:
+    def read(self, timeout: float) -> bytes:
         """``timeout`` is in thousands of clocks."""
-        deadline = self._now + timeout * 1000 * PERIOD
-        while len(self._from_board) < count and self._now < deadline:
+        self.clocks(round(timeout * 1000), until_byte=True)
+        got = bytes(self._from_board)
+        self._from_board.clear()
+        return got
+
+    def clocks(self, count: int, *, until_byte: bool = False) -> None:
+        """Advances the simulation, and stops at the first byte from the board if that is wanted."""
+        deadline = self._now + count * PERIOD
+        while self._now < deadline and not (until_byte and self._from_board):
             self._now += 20 * PERIOD
             self._sim.run_until(self._now)
-        return bytes(self._from_board.popleft() for _ in range(min(count, len(self._from_board))))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def open_driver(transport: SimTransport, config: CoreConfig, *, timeout: float = 5.0, **options: Any) -> LinkDriver:
+    """A driver that has taken the simulated board."""
+    driver = LinkDriver(FrameChannel(transport), config, timeout=timeout, **options)
+    driver.open()
+    return driver
 
 
 @pytest.fixture
@@ -186,3 +216,8 @@ def link_bench() -> type[LinkBench]:
 @pytest.fixture
 def sim_transport() -> type[SimTransport]:
     return SimTransport
+
+
+@pytest.fixture
+def driver_of() -> Callable[..., LinkDriver]:
+    return open_driver

@@ -6,29 +6,30 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from boards.host import UartHost
 from refmodel import golden
 from refmodel.compiler import compile_network
 from refmodel.config import CoreConfig
+from refmodel.cycles import run_timing
 from rtl_gen.core import Core
 from tests.random_networks import random_input, random_quantized_network
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_inference_over_the_link(seed, link_bench, sim_transport):
+def test_inference_over_the_link(seed, link_bench, sim_transport, driver_of):
     config = CoreConfig(store_depth=2048)
     rng = np.random.default_rng(seed)
     net = random_quantized_network(
         rng, steps=4, max_layers=2, sizes=(3, 4), channels_choices=(1, 3, 5), input_bits=(1,)
     )
     program = compile_network(net, config)
-    driver = UartHost(sim_transport(link_bench(config, timeout=4096, core=Core(config=config))), config, timeout=60)
-    driver.identify()
-    driver.load_program(program)
+    driver = driver_of(sim_transport(link_bench(config, timeout=4096, core=Core(config=config))), config, timeout=60)
+    assert driver.load_program(program)
+    assert not driver.load_program(program)
     inputs = random_input(rng, net, 3)
-    expected = golden.run(net, inputs)
-    for x, results, prediction in zip(inputs, expected.results, expected.predictions, strict=True):
-        got = driver.infer(x)
-        assert list(got.values) == results.tolist()
-        assert got.argmax == prediction
-        assert got.clocks > 0
+    expected = golden.run(program.network, inputs, keep=True)
+    clocks = run_timing(program, expected.tensors).clocks
+    got = list(driver.infer_many(inputs))
+    assert [list(one.values) for one in got] == expected.results.tolist()
+    assert [one.argmax for one in got] == expected.predictions.tolist()
+    assert [one.clocks for one in got] == clocks.tolist()
+    assert driver.retries == 0
