@@ -42,7 +42,7 @@ class BoardTop(Elaboratable):
     config: the core's configuration; the board's default if not given.
     store_init: program image that the resting store holds after configuration.
     baud: speed of the host link; the board's default if not given.
-    timeout: seconds after which the host link gives up a command.
+    timeout: seconds after which the host link gives up a frame or a command; rounded up to 2**n clocks.
     core: makes the core from ``(config=..., store_init=...)``.
     """
 
@@ -53,7 +53,7 @@ class BoardTop(Elaboratable):
         store_init: Sequence[int] = (),
         *,
         baud: int | None = None,
-        timeout: float = 0.1,
+        timeout: float = 0.08,
         core: CoreFactory = _default_core,
     ) -> None:
         self._board = board
@@ -94,7 +94,12 @@ class BoardTop(Elaboratable):
         m.submodules.tx_buffer = tx_buffer = io.Buffer("o", pins.tx)
         m.submodules.uart_rx = rx = UartRx(divisor=self._divisor)
         m.submodules.uart_tx = tx = UartTx(divisor=self._divisor)
-        m.submodules.link = link = HostLink(self._config, timeout=round(self._timeout * self.clock_hz))
+        m.submodules.link = link = HostLink(
+            self._config,
+            timeout=round(self._timeout * self.clock_hz),
+            clock_hz=self.clock_hz,
+            image=self._store_init,
+        )
         m.d.comb += [rx.rx.eq(rx_buffer.i), tx_buffer.o.eq(tx.tx), link.rx_error.eq(rx.framing | rx.overrun)]
         connect(m, rx.o, link.rx)
         connect(m, link.tx, tx.i)
