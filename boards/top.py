@@ -121,13 +121,7 @@ class BoardTop(Elaboratable):
         active = Signal()
         m.d.comb += active.eq(core.busy | starting)
 
-        # A byte that was broken or lost, until the next run.
-        failed = Signal()
-        with m.If(link.rx_error):
-            m.d.sync += failed.eq(1)
-        with m.Elif(link.start):
-            m.d.sync += failed.eq(0)
-        self._show(m, platform, {"ready": ~active & ~failed, "busy": active, "error": failed})
+        self._show(m, platform, {"ready": ~active & ~link.failed, "busy": active, "error": link.failed})
         return m
 
     def _show(self, m: Module, platform: Any, status: dict[str, Any]) -> None:
@@ -158,3 +152,5 @@ def connect_core(m: Module, link: HostLink, core: Any) -> None:
         link.argmax.eq(core.argmax),
         link.clocks.eq(core.clocks),
     ]
+    if link.resumes:
+        m.d.comb += core.resume.eq(link.resume)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from boards.link.protocol import STATUS_BYTES, WINDOW, Command, Error, State, config_digest
+from boards.link.protocol import RESUME, STATUS_BYTES, WINDOW, Command, Error, State, config_digest, keeps_state
 from refmodel.config import CoreConfig
 from refmodel.errors import BoardError
 
@@ -277,6 +277,10 @@ class LinkDriver:
             pass
         return last
 
+    def run(self, *, resume: bool = False) -> None:
+        """Starts the program on what the spike memory holds."""
+        self._all([Request(Command.RUN, bytes([resume and RESUME]))])
+
     # What people call.
 
     def reset(self) -> None:
@@ -324,17 +328,23 @@ class LinkDriver:
         status = read_status(body)
         return Inference(tuple(values), status.argmax, status.clocks)
 
-    def infer(self, x: Any) -> Inference:
+    def infer(self, x: Any, *, resume: bool = False) -> Inference:
         """Loads input ``x`` (as the program's ``input_words`` takes it), runs, and reads the program's classes."""
-        return next(self.infer_many([x]))
+        (result,) = self.infer_many([x], resume=resume)
+        return result
 
-    def infer_many(self, batch: Iterable[Any]) -> Iterator[Inference]:
-        """Results in order; while the core runs, the next input's first frames are on their way."""
+    def infer_many(self, batch: Iterable[Any], *, resume: bool = False) -> Iterator[Inference]:
+        """Results in order; while the core runs, the next input's first frames are on their way.
+
+        resume: membranes start where the run before left them (cores with a state memory).
+        """
+        if resume and not keeps_state(self._config):
+            raise BoardError("this core keeps no membranes between runs; use one with state_depth > 0")
         program = self._program
         if program is None:
             raise BoardError("no program is loaded: call load_program first")
         values: list[int] = []
-        for request, reply in self.exchange(self._plan(program, batch)):
+        for request, reply in self.exchange(self._plan(program, batch, resume)):
             if request.command != Command.RESULTS:
                 continue
             assert reply is not None
@@ -345,7 +355,7 @@ class LinkDriver:
                 yield Inference(tuple(values), status.argmax, status.clocks)
                 values = []
 
-    def _plan(self, program: ProgramLike, batch: Iterable[Any]) -> Iterator[Request]:
+    def _plan(self, program: ProgramLike, batch: Iterable[Any], resume: bool) -> Iterator[Request]:
         """For each input: its words, RUN; then two frames of the next input, which wait for the core; then RESULTS."""
         reads = [
             results_request(start, min(RESULTS_COUNT, program.classes - start))
@@ -362,7 +372,7 @@ class LinkDriver:
                 yield write
             if running:
                 yield from reads
-            yield Request(Command.RUN)
+            yield Request(Command.RUN, bytes([resume and RESUME]))
             running = True
         if running:
             yield from reads

@@ -17,7 +17,16 @@ from refmodel.config import CoreConfig
 from .buffer import FIRST, IDENTITY
 from .framer import CONTENT
 from .loader import Kind, LoaderPort, address_bits
-from .protocol import HEADER_BYTES, PROTOCOL, REPLY_HEADER_BYTES, STATUS_BYTES, Command, Error, value_bytes
+from .protocol import (
+    HEADER_BYTES,
+    PROTOCOL,
+    REPLY_HEADER_BYTES,
+    STATUS_BYTES,
+    Command,
+    Error,
+    keeps_state,
+    value_bytes,
+)
 
 #: Ticks that a command waits for the core or a memory.
 WAIT_TICKS = 4
@@ -49,13 +58,14 @@ class Executor(wiring.Component):
         the loader.
     tick: In(1).
     fault: In(1), state bit 3.
-    start: Out(1), pulse; core_reset: Out(1), pulse.
+    start: Out(1), pulse, with resume: Out(1), the flag of RUN; core_reset: Out(1), pulse.
     busy, done, argmax, clocks, result_data: In, as the core has them; result_addr: Out.
     result: Out(1), the last run has ended. failed: Out(1), the last command failed.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self._config = config
+        self._resumes = keeps_state(config)
         result_bits = max(1, ceil_log2(config.result_depth))
         super().__init__(
             {
@@ -76,6 +86,7 @@ class Executor(wiring.Component):
                 "tick": In(1),
                 "fault": In(1),
                 "start": Out(1),
+                "resume": Out(1),
                 "core_reset": Out(1),
                 "busy": In(1),
                 "done": In(1),
@@ -181,6 +192,7 @@ class Executor(wiring.Component):
                     with m.Case(Command.RESET):
                         m.d.comb += self.core_reset.eq(fits)
                     with m.Case(Command.RUN):
+                        m.d.comb += fits.eq(end == _ARGUMENTS + 1)
                         m.next = "WAIT"
                     with m.Case(Command.COMMIT, Command.RESULTS):
                         m.d.comb += fits.eq(end == _BEHIND)
@@ -221,7 +233,8 @@ class Executor(wiring.Component):
                         with m.Case(Command.WRITE):
                             m.d.sync += space.eq(byte[0])
                             m.next = "BEGIN"
-                            with m.If(byte[1:].any()):
+                            # A core that streams its program from a flash cannot write that.
+                            with m.If(byte[1:].any() | (~byte[0] if self._config.store == "flash" else 0)):
                                 fail(Error.RANGE)
                         with m.Case(Command.RESULTS):
                             m.d.sync += end.eq(byte)
@@ -230,9 +243,16 @@ class Executor(wiring.Component):
                             with m.If(self.beyond | self.target[len(self.result_addr) :].any()):
                                 fail(Error.RANGE)
                         with m.Default():  # RUN
-                            m.d.comb += self.start.eq(self.program_valid)
+                            flags = Signal()
+                            m.d.comb += [
+                                flags.eq((byte[1:] if self._resumes else byte).any()),
+                                self.start.eq(self.program_valid & ~flags),
+                                self.resume.eq(byte[0]),
+                            ]
                             with m.If(~self.program_valid):
                                 fail(Error.PROGRAM)
+                            with m.If(flags):
+                                fail(Error.RANGE)
 
             with m.State("BEGIN"):
                 m.d.comb += port.begin.eq(1)

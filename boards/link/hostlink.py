@@ -22,7 +22,7 @@ from .deframer import QUIET_TICKS, Deframer
 from .executor import Executor
 from .framer import Framer
 from .loader import Loader, LoaderPort
-from .protocol import identity_bytes
+from .protocol import identity_bytes, keeps_state
 
 
 class HostLink(wiring.Component):
@@ -47,7 +47,8 @@ class HostLink(wiring.Component):
     tx: Out(stream of 8 bits).
     load: Out(stream of ``space``, ``addr``, ``data``); valid may fall without a transfer only when a stalled load
         times out.
-    start: Out(1), pulse; core_reset: Out(1), pulse.
+    start: Out(1), pulse; core_reset: Out(1), pulse. resume: Out(1), with ``start``, the flag of RUN; of cores with a
+        state memory only.
     busy, done, argmax, clocks, result_data: In, as the core has them; result_addr: Out.
     result: Out(1), the last run has ended and nothing began since. failed: Out(1), the last command failed.
     program_valid: Out(1), the store holds a program whose CRC was right.
@@ -88,6 +89,8 @@ class HostLink(wiring.Component):
             "failed": Out(1),
             "program_valid": Out(1),
         }
+        if keeps_state(config):
+            members["resume"] = Out(1)
         if boot:
             members |= {"boot": In(LoaderPort()), "booting": In(1), "fault": In(1)}
         self._boot = boot
@@ -96,6 +99,11 @@ class HostLink(wiring.Component):
     @property
     def config(self) -> CoreConfig:
         return self._config
+
+    @property
+    def resumes(self) -> bool:
+        """Whether there is ``resume``."""
+        return keeps_state(self._config)
 
     @property
     def timeout(self) -> int:
@@ -138,6 +146,8 @@ class HostLink(wiring.Component):
             m.d.comb += getattr(executor, name).eq(getattr(loader, name))
         for name in ("start", "core_reset", "result_addr", "result", "failed"):
             m.d.comb += getattr(self, name).eq(getattr(executor, name))
+        if self.resumes:
+            m.d.comb += self.resume.eq(executor.resume)
         for name in ("busy", "done", "result_data", "argmax", "clocks"):
             m.d.comb += getattr(executor, name).eq(getattr(self, name))
         if not self._boot:

@@ -69,6 +69,15 @@ class State(enum.IntFlag):
     FAULT = 8  #: filling the store at start failed
 
 
+#: Flag of RUN: membranes start where the last run left them (cores with a state memory).
+RESUME = 1
+
+
+def keeps_state(config: CoreConfig) -> bool:
+    """Whether the core has a state memory, and so an input ``resume``."""
+    return getattr(config, "state_depth", 0) > 0
+
+
 def byte_count(bits: int) -> int:
     """Bytes that carry ``bits`` bits, at least 1."""
     return max(1, -(-bits // 8))

@@ -29,13 +29,13 @@ PERIOD = 1e-6
 class StubCore(wiring.Component):
     """Result i = word i of the spike memory + word i of the store, cut to the membrane; argmax = 1; runs a while.
 
-    A run takes ``run_clocks`` clocks, or for ever if store word 0 is all ones.
+    A run takes ``run_clocks`` clocks (or as many as there are results), or for ever if store word 0 is all ones.
     """
 
     def __init__(self, *, config: CoreConfig, store_init: Any = (), run_clocks: int = 40) -> None:
         self._config = config
         self._store_init = store_init
-        self._run_clocks = run_clocks
+        self._run_clocks = max(run_clocks, config.result_depth + 4)
         bits = max(1, ceil_log2(config.result_depth))
         super().__init__(
             {
@@ -57,20 +57,33 @@ class StubCore(wiring.Component):
         m.submodules.spikes = spikes = Memory(shape=config.spike_width, depth=config.spike_depth, init=[])
         write, read = spikes.write_port(), spikes.read_port()
         store_write, store_read = store.write_port(), store.read_port()
+        m.submodules.results = results = Memory(
+            shape=signed(config.membrane_width), depth=max(2, config.result_depth), init=[]
+        )
+        result_write, result_read = results.write_port(), results.read_port()
         load = self.load.payload
+        index, behind = Signal(range(self._run_clocks)), Signal(range(self._run_clocks))  # of a word that is read
+        reading = Signal()
+        m.d.sync += [behind.eq(index), reading.eq(self.busy)]
         m.d.comb += [
             self.load.ready.eq(~self.busy),
             store_write.en.eq(self.load.valid & self.load.ready & ~load.space),
             store_write.addr.eq(load.addr),
             store_write.data.eq(load.data),
-            store_read.en.eq(1),
-            store_read.addr.eq(self.result_addr),
             write.en.eq(self.load.valid & self.load.ready & load.space),
             write.addr.eq(load.addr),
             write.data.eq(load.data),
+            index.eq(self.clocks),
+            store_read.en.eq(1),
+            store_read.addr.eq(index),
             read.en.eq(1),
-            read.addr.eq(self.result_addr),
-            self.result_data.eq(store_read.data + read.data),
+            read.addr.eq(index),
+            result_write.en.eq(reading & (behind < config.result_depth)),
+            result_write.addr.eq(behind),
+            result_write.data.eq(store_read.data + read.data),
+            result_read.en.eq(1),
+            result_read.addr.eq(self.result_addr),
+            self.result_data.eq(result_read.data),
             self.argmax.eq(1),
         ]
         stuck = Signal()
@@ -191,7 +204,7 @@ class SimTransport:
         self.closed = True
 
 
-def open_driver(transport: SimTransport, config: CoreConfig, *, timeout: float = 5.0, **options: Any) -> LinkDriver:
+def open_driver(transport: SimTransport, config: CoreConfig, *, timeout: float = 3.0, **options: Any) -> LinkDriver:
     """A driver that has taken the simulated board."""
     driver = LinkDriver(FrameChannel(transport), config, timeout=timeout, **options)
     driver.open()

@@ -9,19 +9,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from boards import host, link
-from boards.host import UartHost
-from refmodel.config import CoreConfig
+from boards.host import FrameChannel, LinkDriver, LinkError
+from boards.host.frames import Request, frame, results_request, write_request
+from boards.link.protocol import FRAME_BYTES, Command, Error, State
 from refmodel.errors import BoardError
 
-TIMEOUT = 400
+TIMEOUT = 512
+RUN = Request(Command.RUN, b"\0")
 
 
 @pytest.fixture
-def board(small_config, link_bench, sim_transport):
+def board(small_config, link_bench, sim_transport, driver_of):
     transport = sim_transport(link_bench(small_config, timeout=TIMEOUT))
     return SimpleNamespace(
-        transport=transport, config=small_config, host=UartHost(transport, small_config, timeout=2.0)
+        transport=transport, config=small_config, driver=driver_of(transport, small_config), link=FrameChannel(transport)
     )
 
 
@@ -31,16 +32,24 @@ def _program(config, image, classes=3):
     )
 
 
+def _answer(board, request, sequence, *, session=None, version=2, thousands=2.0):
+    """Command and error of the reply to one frame, and whether it shows the device's next number."""
+    contents = request.contents(board.driver.session if session is None else session, sequence)
+    board.link.send(bytes([version]) + contents[1:])
+    reply = board.link.receive(thousands)
+    assert reply is not None, "no reply"
+    assert reply[0] == 2
+    return reply[1], Error(reply[4]), reply[6]
+
+
 def test_identify(board):
-    identity = board.host.identify()
+    identity = board.driver.identify()
     assert identity.store_width == board.config.store_width
     assert identity.spike_addr_bits == board.config.spike_addr_bits
     assert identity.result_depth == board.config.result_depth
     assert identity.membrane_width == board.config.membrane_width
-
-
-def test_identify_refuses_another_config(board):
-    other = UartHost(board.transport, replace(board.config, fifo_depth=3))
+    assert 1 << identity.timeout_log2 == TIMEOUT
+    other = LinkDriver(FrameChannel(board.transport), replace(board.config, fifo_depth=3))
     with pytest.raises(BoardError, match="another configuration"):
         other.identify()
 
@@ -50,167 +59,190 @@ def test_identify_refuses_another_config(board):
     [
         {},
         {"result_depth": 1},
-        {"membrane_width": 19},
-        {"result_depth": 300},
+        {"membrane_width": 19, "result_depth": 40},
         {"output_lanes": 16, "event_lanes": 4, "neuron_units": 2, "time_lanes": 16, "max_planes": 8},  # wide spikes
         {"store_depth": 1 << 17},  # addresses of three bytes
     ],
     ids=lambda changes: "-".join(changes) or "small",
 )
-def test_load_and_infer(small_config, link_bench, sim_transport, changes):
+def test_load_and_infer(small_config, link_bench, sim_transport, driver_of, changes):
     config = replace(small_config, **changes)
-    transport = sim_transport(link_bench(config, timeout=TIMEOUT))
-    driver = UartHost(transport, config, timeout=20)
+    driver = driver_of(sim_transport(link_bench(config, timeout=TIMEOUT)), config, timeout=20)
     rng = random.Random(7)
-    image = [rng.randrange(1 << config.store_width) for _ in range(20)]
-    spikes = [rng.randrange(1 << config.spike_width) for _ in range(9)]
-    driver.load_program(_program(config, image, classes=min(5, config.result_depth)))
-    first = driver.infer(spikes)
+    image = [rng.getrandbits(config.store_width) for _ in range(40 if not changes else 20)]
+    spikes = [[rng.getrandbits(config.spike_width) for _ in range(9)] for _ in range(2)]
+    classes = config.result_depth
+    assert driver.load_program(_program(config, image, classes=classes))
+    assert not driver.load_program(_program(config, image, classes=classes))
     width = config.membrane_width
-    expected = []
-    for store, spike in zip(image, spikes + [0] * 20, strict=False):
-        value = (store + spike) % (1 << width)
-        expected.append(value - (1 << width) if value >> (width - 1) else value)
-    assert list(first.values) == expected[: min(5, config.result_depth)]
-    assert first.argmax == 1
-    assert 40 <= first.clocks <= 42
-    assert driver.infer(spikes) == first
+    for one, got in zip(spikes, driver.infer_many(spikes), strict=True):
+        expected = []
+        for store, spike in zip(image + 60 * [0], one + 60 * [0], strict=False):
+            value = (store + spike) % (1 << width)
+            expected.append(value - (1 << width) if value >> (width - 1) else value)
+        if not changes:  # behind the image are zeros
+            assert list(got.values) == expected[:classes]
+        assert list(got.values)[:9] == expected[: min(9, classes)]
+        assert got.argmax == 1
+    assert driver.retries == 0
 
 
-def test_through_uarts(small_config, link_bench, sim_transport):
-    transport = sim_transport(link_bench(small_config, timeout=TIMEOUT, divisor=4))
-    driver = UartHost(transport, small_config, timeout=20)
-    driver.identify()
-    driver.load_program(_program(small_config, [5, 6, 7]))
+def test_through_uarts(small_config, link_bench, sim_transport, driver_of):
+    transport = sim_transport(link_bench(small_config, timeout=1024, divisor=4))
+    driver = driver_of(transport, small_config, timeout=20)
+    assert driver.load_program(_program(small_config, [5, 6, 7]))
     assert driver.infer([1, 1, 1]).values == (6, 7, 8)
 
 
-def test_unknown_command(board):
-    board.transport.write(b"?")
-    assert board.transport.read(2, 2) == b"E\x01"
-    board.host.identify()
+def test_every_error_has_its_reply(board):
+    """And none of them takes a number: the next good command has the one that was due."""
+    config, number = board.config, board.driver._sequence
+    results = results_request(0, 3)
+    size = config.store_width // 8
+    last = config.store_depth - 1
+    cases = [
+        (RUN, {"version": 3}, Error.VERSION),
+        (RUN, {"session": (board.driver.session + 1) & 0xFF}, Error.SESSION),
+        (RUN, {"sequence": number + 1}, Error.SEQUENCE),
+        (RUN, {"sequence": number - 1}, Error.SEQUENCE),
+        (Request(Command.RESET, b"x"), {}, Error.LENGTH),
+        (Request(Command.RUN), {}, Error.LENGTH),
+        (Request(Command.COMMIT, b"abc"), {}, Error.LENGTH),
+        (Request(Command.COMMIT, b"abcde"), {}, Error.LENGTH),
+        (Request(Command.RESULTS, b"abcde"), {}, Error.LENGTH),
+        (Request(Command.WRITE, b"abc"), {}, Error.LENGTH),
+        (Request(Command.WRITE, b"\0\0\0\0" + bytes(size + 1)), {}, Error.LENGTH),
+        (Request(9), {}, Error.COMMAND),
+        (Request(0), {}, Error.COMMAND),
+        (Request(0x42), {}, Error.COMMAND),
+        (Request(0xF6), {}, Error.COMMAND),
+        (Request(Command.WRITE, b"\0\0\0\2"), {}, Error.RANGE),
+        (Request(Command.WRITE, last.to_bytes(3, "little") + bytes(1 + 2 * size)), {}, Error.RANGE),
+        (Request(Command.RUN, b"\1"), {}, Error.RANGE if board.driver.commit([]) else Error.RANGE),
+        (RUN, {}, Error.PROGRAM),
+        (Request(Command.COMMIT, b"abcd"), {}, Error.PROGRAM),
+        (results, {}, Error.RESULT),
+    ]
+    for request, options, error in cases:
+        options = {"sequence": number, **options}
+        command, got, due = _answer(board, request, options.pop("sequence") & 0xFF, **options)
+        assert (command, got, due) == (request.command, error, number), request
+    assert board.driver.load_program(_program(config, [1, 2, 3]))
+    assert board.driver.infer([1, 1, 1]).values == (2, 3, 4)
+    with pytest.raises(LinkError, match="beyond the board's memory"):
+        board.driver.results(64, 1)
+    assert board.driver.retries == 0
 
 
-def test_unknown_space(board):
-    board.transport.write(b"L\x02" + bytes(4))
-    assert board.transport.read(2, 2) == bytes([ord("E"), link.ERROR_SPACE])
-    board.host.identify()
+def test_a_program_runs_only_after_its_crc_was_right(board):
+    image = [3, 4, 5]
+    board.driver.load_program(_program(board.config, image))
+    board.driver.write(0, [(0, 9)])
+    with pytest.raises(LinkError, match="no valid program"):
+        board.driver.run()
+    assert not board.driver.commit(image)
+    with pytest.raises(LinkError, match="no valid program"):
+        board.driver.infer([1])
+    assert board.driver.commit([9])
+    board.driver.run()
 
 
-@pytest.mark.parametrize("length", range(1, 14))
-def test_truncated_load_times_out(board, length):
-    command = host.encode_load(board.config, 0, 3, [1, 2])
-    assert length < len(command)
-    board.transport.write(command[:length])
-    assert board.transport.read(2, 2) == bytes([ord("E"), link.ERROR_TIMEOUT])
-    board.host.identify()
+def test_truncated_frames(board):
+    whole = frame(write_request(board.config, 0, 3, [1, 2]).contents(board.driver.session, board.driver._sequence))
+    for length in (1, 2, 5, 11, len(whole) - 1):
+        board.transport.write(whole[:length])
+        if length == 1:
+            assert board.link.receive(1) is None
+            continue
+        reply = board.link.receive(1)  # within the time-out
+        assert reply is not None and (reply[1], reply[4]) == (0, Error.TIMEOUT)
+        board.transport.write(whole[:length])
+        assert board.driver.status()[0] == State(0)  # at once
 
 
-def test_line_error_inside_a_command(board):
-    board.transport.write(b"L\x00")
-    board.transport.read(1, 0.1)
+def test_line_error_inside_a_frame(board):
+    whole = frame(RUN.contents(0, 0))
+    board.transport.write(whole[:3])
+    board.transport.clocks(100)
     board.transport.broken = True
-    assert board.transport.read(2, 2) == bytes([ord("E"), link.ERROR_LINE])
-    board.host.identify()
+    board.transport.write(whole[3:])
+    reply = board.link.receive(1)
+    assert reply is not None and (reply[1], reply[4]) == (0, Error.LINE)
 
 
 def test_busy_core_answers_and_can_be_reset(board):
-    board.host.load_words(0, [(0, (1 << board.config.store_width) - 1)])  # the stub now runs for ever
-    board.transport.write(b"R")
-    assert board.transport.read(1, 1) == b""
-    board.host.identify()
-    with pytest.raises(BoardError, match="busy"):
-        board.host.load_words(1, [(0, 1)])
-    with pytest.raises(BoardError, match="busy"):
-        board.host.run()
-    board.host.reset()
-    board.host.load_words(0, [(0, 1)])
-    assert board.host.run().argmax == 1
+    stuck = [(1 << board.config.store_width) - 1]  # the stub now runs for ever
+    board.driver.load_program(_program(board.config, stuck))
+    board.driver.run()
+    assert board.driver.status()[0] == State.BUSY | State.PROGRAM
+    number = board.driver._sequence
+    for request in (write_request(board.config, 1, 0, [1]), RUN, results_request(0, 1)):
+        assert _answer(board, request, number)[:2] == (request.command, Error.BUSY)
+    board.driver._run_timeout = 0.01
+    with pytest.raises(BoardError, match="still busy"):
+        board.driver.write(1, [(0, 1)])
+    board.driver.reset()
+    assert board.driver.status()[0] == State.PROGRAM
+    with pytest.raises(LinkError, match="no results"):
+        board.driver.results(0, 1)
 
 
-def test_reset_from_the_middle_of_a_command(board):
-    board.transport.write(host.encode_load(board.config, 0, 0, [1, 2, 3])[:9])
-    board.host.reset()
-    board.host.identify()
+def test_two_hosts(board, driver_of):
+    program = _program(board.config, [1, 2, 3])
+    board.driver.load_program(program)
+    other = driver_of(board.transport, board.config, session=board.driver.session % 255 + 1)
+    with pytest.raises(LinkError, match="another host"):
+        board.driver.infer([5, 5, 5])
+    assert not other.load_program(program)
+    assert other.infer([1, 1, 1]).values == (2, 3, 4)
+    board.driver.open()
+    assert board.driver.infer([5, 5, 5]).values == (6, 7, 8)
+
+
+def test_damage_on_both_lines_is_mended(board):
+    """One byte in forty changed or lost on the way there, one in eighty on the way back."""
+    rng = random.Random(5)
+
+    def damage(data):
+        out = bytearray()
+        for byte in data:
+            chance = rng.random()
+            if chance > 0.0125:
+                out.append(byte ^ (1 << rng.randrange(8)) if chance < 0.025 else byte)
+        return bytes(out)
+
+    image = [rng.getrandbits(board.config.store_width) for _ in range(10)]
+    board.transport.damage = damage
+    board.transport.lose = lambda byte: rng.random() < 0.0125
+    board.driver.load_program(_program(board.config, image))
+    inputs = [[rng.randrange(1000) for _ in range(3)] for _ in range(3)]
+    for one, got in zip(inputs, board.driver.infer_many(inputs), strict=True):
+        assert [(value - part) % (1 << 24) for value, part in zip(got.values, one, strict=True)] == [
+            word % (1 << 24) for word in image[:3]
+        ]
+    assert board.driver.retries > 3
+
+
+def test_a_reset_board_is_told_apart(board, link_bench, sim_transport):
+    """After a loss of power the sequence is another one: an error, not a wrong result."""
+    board.driver.load_program(_program(board.config, [1]))
+    fresh = sim_transport(link_bench(board.config, timeout=TIMEOUT))
+    board.driver._channel = FrameChannel(fresh)
+    with pytest.raises(LinkError, match="or it was reset"):
+        board.driver.infer([1])
 
 
 def test_random_bytes_never_hang(board):
     rng = random.Random(3)
-    for _ in range(20):
-        board.transport.write(bytes(rng.choice(b"ILRX\x00\x01\xff?") for _ in range(rng.randrange(1, 12))))
-        board.transport.read(1000, 0.3)
-    board.host.reset()
-    board.host.identify()
+    for _ in range(10):
+        board.transport.write(bytes(rng.choice(b"\x7e\x7d\x02\x00\x03\x04\xff?") for _ in range(rng.randrange(1, 60))))
+    board.driver.open()
+    assert board.driver.load_program(_program(board.config, [4, 5, 6]))
+    assert board.driver.infer([1, 2, 3]).values == (5, 7, 9)
 
 
-def test_empty_load(board):
-    board.transport.write(host.encode_load(board.config, 1, 0, []))
-    assert board.transport.read(1, 1) == b"K"
-
-
-def test_encode_words_shares_commands():
-    config = CoreConfig(store_depth=4096)
-    pairs = [(addr, addr) for addr in range(host.MAX_BURST + 2)] + [(4000, 1), (3000, 2)]
-    commands = host.encode_words(config, 0, pairs)
-    assert [command[2:6] for command in commands] == [
-        (0).to_bytes(2, "little") + host.MAX_BURST.to_bytes(2, "little"),
-        host.MAX_BURST.to_bytes(2, "little") + (2).to_bytes(2, "little"),
-        (4000).to_bytes(2, "little") + (1).to_bytes(2, "little"),
-        (3000).to_bytes(2, "little") + (1).to_bytes(2, "little"),
-    ]
-
-
-def test_encoder_refuses():
-    config = CoreConfig(store_depth=64)
-    with pytest.raises(BoardError, match="64 words"):
-        host.encode_load(config, 0, 63, [0, 0])
-    with pytest.raises(BoardError, match="fit 64 bits"):
-        host.encode_load(config, 0, 0, [1 << 64])
-    with pytest.raises(BoardError, match="space"):
-        host.encode_load(config, 2, 0, [0])
-
-
-class _Canned:
-    """A transport that answers with the same bytes whatever is sent."""
-
-    def __init__(self, answer):
-        self._answer = answer
-
-    def write(self, data):
-        pass
-
-    def read(self, count, timeout):
-        answer, self._answer = self._answer[:count], self._answer[count:]
-        return answer
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        (b"", "0 of 1 bytes"),
-        (b"E\x09", "error 9"),
-        (b"Z", "answered"),
-        (b"IBLOB" + bytes(14), "not a Skipspike core"),
-        (b"ISKSP\x07" + bytes(13), "protocol 7"),
-        (b"ISKSP", "of 18 bytes"),
-    ],
-)
-def test_bad_answers(answer, expected):
-    with pytest.raises(BoardError, match=expected):
-        UartHost(_Canned(answer), CoreConfig()).identify()
-
-
-def test_infer_without_a_program():
-    with pytest.raises(BoardError, match="load_program"):
-        UartHost(_Canned(b""), CoreConfig()).infer([])
-
-
-def test_program_for_another_core():
-    program = _program(CoreConfig(fifo_depth=3), [])
-    with pytest.raises(BoardError, match="another core"):
-        UartHost(_Canned(b""), CoreConfig()).load_program(program)
-
-
-def test_serial_port_missing():
-    with pytest.raises(BoardError, match="cannot open serial port"):
-        host.SerialTransport("/dev/no-such-port")
+def test_longest_frame(board):
+    count = (FRAME_BYTES - 12) // 8
+    assert board.driver.load_program(_program(board.config, list(range(2 * count + 1))))
+    with pytest.raises(BoardError, match="at most 27 words"):
+        write_request(board.config, 0, 0, [0] * (count + 1))
