@@ -14,6 +14,7 @@ from .boardwork import boards, build, load, report
 from .comparing import compare
 from .data_verbs import data
 from .demo import demo
+from .device import Device, Result
 from .doctor import doctor
 from .estimating import estimate
 from .hardware import generate, generate_component
@@ -22,10 +23,13 @@ from .models import evaluate, info, networks
 from .progress import Progress
 from .pruning import prune
 from .quantising import quantise
+from .running import run
 from .simulation import simulate
 
 __all__ = [
+    "Device",
     "Progress",
+    "Result",
     "SkipspikeError",
     "boards",
     "build",
@@ -45,5 +49,6 @@ __all__ = [
     "prune",
     "quantise",
     "report",
+    "run",
     "simulate",
 ]

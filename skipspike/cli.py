@@ -18,6 +18,7 @@ from . import (
     flash_verb,
     interchange_verbs,
     quantising_verb,
+    run_verb,
     simulated_verb,
     views,
 )
@@ -369,6 +370,7 @@ data_verbs.mount(app, finish)
 doctor.mount(app, finish)
 interchange_verbs.mount(app, finish)
 quantising_verb.mount(app, finish)
+run_verb.mount(app, finish)
 simulated_verb.mount(app, finish)
 flash_verb.mount(app, finish)
 

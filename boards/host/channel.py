@@ -16,6 +16,8 @@ from .transport import Transport
 
 #: First line of a recording.
 FORMAT = "skipspike link recording 1"
+#: Bytes without a good frame among them after which nobody waits for one any longer.
+_RUBBISH = 1 << 14
 
 
 class Channel(Protocol):
@@ -26,7 +28,7 @@ class Channel(Protocol):
         ...
 
     def receive(self, timeout: float, /) -> bytes | None:
-        """Contents of the next good frame, None after ``timeout`` seconds without one."""
+        """Contents of the next good frame, None after ``timeout`` seconds of silence."""
         ...
 
     def close(self) -> None: ...
@@ -44,10 +46,11 @@ class FrameChannel:
         self._transport.write(frame(contents))
 
     def receive(self, timeout: float) -> bytes | None:
-        deadline = time.monotonic() + timeout
+        rubbish = 0  # bytes without a good frame
         while not self._waiting:
-            got = self._transport.read(max(0.0, deadline - time.monotonic()))
-            if not got:
+            got = self._transport.read(timeout)
+            rubbish += len(got)
+            if not got or rubbish > _RUBBISH:
                 return None
             self._waiting = self._unframer.feed(got)
         return self._waiting.pop(0)

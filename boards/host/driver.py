@@ -31,6 +31,8 @@ from .frames import (
 
 #: Times that a frame is sent again before the driver gives up.
 TRIES = 5
+#: Replies to others, or to frames of ours that were given up, that are passed over while one is awaited.
+_STRANGE = 100
 
 _MESSAGES = {
     Error.CRC: "the board received a frame with a wrong CRC",
@@ -142,8 +144,11 @@ class LinkDriver:
                 self.retries += 1
             self._query = (self._query + 1) & 0xFF
             self._channel.send(Request(command).contents(self._session, self._query))
-            deadline = time.monotonic() + self._timeout
-            while (contents := self._channel.receive(max(0.0, deadline - time.monotonic()))) is not None:
+            patience = self._timeout
+            for _ in range(_STRANGE):
+                contents = self._channel.receive(patience)
+                if contents is None:
+                    break
                 reply = read_reply(contents)
                 if (reply.command, reply.session, reply.sequence) == (command, self._session, self._query):
                     if reply.error == Error.NONE:
@@ -152,7 +157,7 @@ class LinkDriver:
                         raise LinkError(reply.error)
                     break
                 if reply.command == 0:  # ours may be the frame that it could not read
-                    deadline = min(deadline, time.monotonic() + self._timeout / 4)
+                    patience = self._timeout / 4
         raise BoardError(
             f"the board did not answer {TRIES} times within {self._timeout:g} s; "
             "check power, cable, baud rate and that the bitstream is loaded"
@@ -222,8 +227,10 @@ class LinkDriver:
 
     def _reply(self, waiting: Iterable[_Sent]) -> Reply | None:
         """The next reply to one of ``waiting``, or to a frame that the board could not read; None after the time-out."""
-        deadline = time.monotonic() + self._timeout
-        while (contents := self._channel.receive(max(0.0, deadline - time.monotonic()))) is not None:
+        for _ in range(_STRANGE):
+            contents = self._channel.receive(self._timeout)
+            if contents is None:
+                break
             reply = read_reply(contents)
             if reply.command == 0:
                 return reply

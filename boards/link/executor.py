@@ -114,6 +114,7 @@ class Executor(wiring.Component):
         readable = Signal()
         session, expected = Signal(8), Signal(8)
         running = Signal()
+        was_busy, had_result = Signal(), Signal()
         waited = Signal(range(WAIT_TICKS + 1))
         port, byte = self.port, self.byte
         space = Signal()
@@ -275,12 +276,14 @@ class Executor(wiring.Component):
 
             with m.State("ANSWER"):
                 m.d.sync += [index.eq(FIRST), self.failed.eq(error.any())]
+                # The framer needs bytes that stay: what may change while the reply goes out is caught here.
+                m.d.sync += [was_busy.eq(busy), had_result.eq(self.result)]
                 with m.If(~error.any() & (ordered | (command == Command.OPEN))):
                     m.d.sync += expected.eq(expected + 1)
                 m.next = "REPLY"
 
             with m.State("REPLY"):
-                state = Cat(busy, self.result, self.program_valid, self.fault)
+                state = Cat(was_busy, had_result, self.program_valid, self.fault)
                 head = Cat(self.argmax, Const(0, 16 - len(self.argmax)), self.clocks)
                 # Bytes of the header and of the body by the low bits of their number.
                 low = [Mux(readable, byte, 0)] * 8
@@ -313,7 +316,7 @@ class Executor(wiring.Component):
                 with m.If(index == FIRST):
                     m.d.comb += self.o.p.byte.eq(PROTOCOL)
                 with m.If(in_body):
-                    m.d.comb += self.o.p.byte.eq(Array(high)[index[:3]])
+                    m.d.comb += self.o.p.byte.eq(Mux(was_busy, 0, Array(high)[index[:3]]))
                 with m.If(constant):
                     m.d.comb += self.o.p.byte.eq(byte)
                 with m.If(valued):

@@ -177,7 +177,14 @@ class Loader(wiring.Component):
         with m.If((taken & ~there) | (port.clear & whole)):
             m.d.sync += in_order.eq(0)
         with m.If(port.clear):
-            m.d.sync += [whole.eq(0), position.eq(0), nonzero.eq(0), differs.eq(0), self.outside.eq(0), self.beyond.eq(0)]
+            m.d.sync += [
+                whole.eq(0),
+                position.eq(0),
+                nonzero.eq(0),
+                differs.eq(0),
+                self.outside.eq(0),
+                self.beyond.eq(0),
+            ]
         with m.If(port.begin):
             m.d.sync += same.eq(~port.space)
             with m.If(~port.space):

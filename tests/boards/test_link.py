@@ -22,7 +22,10 @@ RUN = Request(Command.RUN, b"\0")
 def board(small_config, link_bench, sim_transport, driver_of):
     transport = sim_transport(link_bench(small_config, timeout=TIMEOUT))
     return SimpleNamespace(
-        transport=transport, config=small_config, driver=driver_of(transport, small_config), link=FrameChannel(transport)
+        transport=transport,
+        config=small_config,
+        driver=driver_of(transport, small_config),
+        link=FrameChannel(transport),
     )
 
 

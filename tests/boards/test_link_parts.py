@@ -285,7 +285,9 @@ def test_only_a_whole_image_in_order_is_valid(wide):
         assert ctx.get(loader.program_valid) and await bench.commit(ctx, crc)
         assert await valid((0, data[: 2 * size]), (2, data[2 * size :]))
         assert not await valid((0, data[:size]))
-        assert not await valid((0, data[: 2 * size]), (3, data[3 * size :]), check=zlib.crc32(data[: 2 * size] + data[3 * size :]))
+        assert not await valid(
+            (0, data[: 2 * size]), (3, data[3 * size :]), check=zlib.crc32(data[: 2 * size] + data[3 * size :])
+        )
         await bench.write(ctx, 0, 0, data[: 2 * size])
         await bench.write(ctx, 1, 2, spike_bytes)
         assert not await valid((2, data[2 * size :]))  # another write came between

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from boards.host import SerialTransport, UartHost
+from boards.host import FrameChannel, LinkDriver, SerialTransport
+from boards.host.frames import Request, frame
+from boards.link.protocol import Command, Error
 from boards.registry import get_board
 from boards.simulated import SimulatedBoard, design
 from refmodel import bundled, datasets, golden
@@ -50,12 +52,14 @@ def classify(board: SimulatedBoard, program, x: np.ndarray) -> None:
     """Every input over the port, exact in every result and clock."""
     expected = golden.run(program.network, x, keep=True)
     clocks = run_timing(program, expected.tensors).clocks
-    host = UartHost(SerialTransport(board.port, baud=board.board.baud), board.config, timeout=60)
-    host.identify()
+    channel = FrameChannel(SerialTransport(board.port, baud=board.board.baud))
+    host = LinkDriver(channel, board.config, timeout=60)
+    host.open()
     host.load_program(program)
-    for one, results, prediction, count in zip(x, expected.results, expected.predictions, clocks, strict=True):
-        got = host.infer(one)
-        assert (list(got.values), got.argmax, got.clocks) == (results.tolist(), prediction, count)
+    results = zip(host.infer_many(x), expected.results, expected.predictions, clocks, strict=True)
+    for got, values, prediction, count in results:
+        assert (list(got.values), got.argmax, got.clocks) == (values.tolist(), prediction, count)
+    host.close()
 
 
 def cpu_ticks(board: SimulatedBoard) -> int:
@@ -83,7 +87,7 @@ def test_small_core_over_the_port(small):
         port = board.port
     with pytest.raises(BoardError, match="still connected"):
         transport.write(b"I" * 100_000)
-        transport.read(1, 1)
+        transport.read(1)
     with pytest.raises(ToolError, match="not running"):
         assert board.port != port
 
@@ -93,11 +97,11 @@ def test_a_board_in_the_middle_of_a_command(small):
     """The link's time-out runs out on a simulated board too."""
     with small() as board:
         transport = SerialTransport(board.port, baud=board.board.baud)
-        transport.write(b"L\0")
-        host = UartHost(transport, SMALL, timeout=10)
-        with pytest.raises(BoardError, match="waited in vain"):
-            host._command(b"", b"K", 0)
-        assert host.identify().store_width == SMALL.store_width
+        transport.write(frame(Request(Command.STATUS).contents(1, 2))[:-1])
+        channel = FrameChannel(transport)
+        reply = channel.receive(10)
+        assert reply is not None and reply[4] == Error.TIMEOUT
+        assert LinkDriver(channel, SMALL, timeout=10).open().store_width == SMALL.store_width
 
 
 def test_pins_by_purpose(stub_core):

@@ -27,7 +27,7 @@ def test_wrong_use_is_one_line(command):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="Verilator needs g++")
 def test_a_board_until_interrupted(tmp_path):
-    from boards.host import SerialTransport, UartHost
+    from boards.host import FrameChannel, LinkDriver, SerialTransport
     from boards.registry import get_board
 
     process = subprocess.Popen(
@@ -41,7 +41,7 @@ def test_a_board_until_interrupted(tmp_path):
     said = json.loads(process.stdout.readline())
     board = get_board("icebreaker")
     assert said["board"] == board.name and said["lanes"] == board.core.lanes
-    UartHost(SerialTransport(said["port"], baud=board.baud), board.core, timeout=10).identify()
+    LinkDriver(FrameChannel(SerialTransport(said["port"], baud=board.baud)), board.core, timeout=10).identify()
     process.send_signal(signal.SIGINT)
     rest, errors = process.communicate(timeout=20)
     assert process.returncode == 0 and rest == "" and errors.endswith("switched off\n")
