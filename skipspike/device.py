@@ -86,9 +86,9 @@ class Device(ABC):
 
         Parameters
         ----------
-        where: ``"golden"`` (golden model, clocks by the cycle model); ``"sim"`` (the whole board in a simulator, see
+        where: ``"golden"`` (golden model, clocks by the cycle model); ``"sim"`` (the whole board in a simulator,
             :class:`boards.simulated.SimulatedBoard`); a serial port such as ``/dev/ttyUSB1``; the name of a board, whose
-            port is then looked for by its USB chip; ``"replay:FILE"``, a recording.
+            port is then found by its USB chip; ``"replay:FILE"``, a recording.
         board: the board, or its name; by default what ``where`` names, or icebreaker.
         config: the core's configuration; by default the board's own.
         baud: speed of the port; by default the board's.
@@ -191,9 +191,13 @@ class Device(ABC):
     def _run(self, program: Program, batch: Sequence[Any] | NDArray[Any], *, resume: bool) -> Iterator[Result]:
         """Results of ``batch``; with ``resume`` membranes go on where the run before left them."""
 
-    def _reset(self) -> None: ...
+    def _reset(self) -> None:
+        """Stops what runs, if anything runs by itself."""
+        return
 
-    def _end(self) -> None: ...
+    def _end(self) -> None:
+        """Gives back what was opened."""
+        return
 
 
 class _Golden(Device):

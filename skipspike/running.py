@@ -101,7 +101,7 @@ def run(
         "load_seconds": load_seconds,
         "retries": retries,
         "record": None if record is None else str(record),
-        "simulated": port == SIMULATED or port.startswith(REPLAY) or port == GOLDEN,
+        "simulated": port in (SIMULATED, GOLDEN) or port.startswith(REPLAY),
     }
 
 

@@ -226,7 +226,7 @@ class LinkDriver:
         self._channel.send(one.request.contents(self._session, one.sequence))
 
     def _reply(self, waiting: Iterable[_Sent]) -> Reply | None:
-        """The next reply to one of ``waiting``, or to a frame that the board could not read; None after the time-out."""
+        """The next reply to one of ``waiting``, or to a frame that the board could not read; None: none in time."""
         for _ in range(_STRANGE):
             contents = self._channel.receive(self._timeout)
             if contents is None:
@@ -279,10 +279,8 @@ class LinkDriver:
 
     def _all(self, requests: Iterable[Request]) -> Reply | None:
         """Carries out requests; the last one's reply."""
-        last = None
-        for _, last in self.exchange(requests):
-            pass
-        return last
+        replies = [reply for _, reply in self.exchange(requests)]
+        return replies[-1] if replies else None
 
     def run(self, *, resume: bool = False) -> None:
         """Starts the program on what the spike memory holds."""

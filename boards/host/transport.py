@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any, Protocol
 
@@ -37,7 +38,7 @@ class SerialTransport:
             raise BoardError("talking to a board needs pyserial: pip install pyserial") from None
         self._port = port
         self._closed = False
-        # Of a line that is gone: SerialException is an OSError; termios.error is none; a closed port's descriptor is None.
+        # Of a line that is gone: SerialException is an OSError, termios.error is none; a closed port's number is None.
         self._errors: tuple[type[Exception], ...] = (OSError, TypeError, ValueError)
         try:
             import termios
@@ -82,7 +83,5 @@ class SerialTransport:
 
     def close(self) -> None:
         self._closed = True
-        try:
+        with contextlib.suppress(*self._errors):  # it may be gone already
             self._serial.close()
-        except self._errors:
-            pass  # it is gone already

@@ -29,9 +29,9 @@ class HostLink(wiring.Component):
     """Carries out the requests of protocol 2 (docs/host-link.md) between byte streams and the core.
 
     A frame is carried out only when all of it is there and its CRC is right. Two may wait or be under way: while
-    one is carried out or waits for the core, the next one comes in, and replies go out at the same time. No state
-    waits for ever: a frame without an end, and a command that waits for the core or a memory, are given up after at most
-    the time-out, with an error reply.
+    one is carried out or waits for the core, the next one comes in, and replies go out at the same time. No state waits
+    for ever: a frame without an end, and a command that waits for the core or a memory, are given up after at most the
+    time-out, with an error reply.
 
     Parameters
     ----------
