@@ -87,8 +87,8 @@ class Device(ABC):
         Parameters
         ----------
         where: ``"golden"`` (golden model, clocks by the cycle model); ``"sim"`` (the whole board in a simulator,
-            :class:`boards.simulated.SimulatedBoard`); a serial port such as ``/dev/ttyUSB1``; the name of a board, whose
-            port is then found by its USB chip; ``"replay:FILE"``, a recording.
+            :class:`boards.simulated.SimulatedBoard`); a serial port such as ``/dev/ttyUSB1``; the name of a board,
+            whose port is then found by its USB chip; ``"replay:FILE"``, a recording.
         board: the board, or its name; by default what ``where`` names, or icebreaker.
         config: the core's configuration; by default the board's own.
         baud: speed of the port; by default the board's.

@@ -60,9 +60,9 @@ class Loader(wiring.Component):
     """Assembles words from bytes, and keeps the CRC-32 of the program image that they make.
 
     A write to the store makes the program invalid. At address 0 it begins a new image; elsewhere it must begin where
-    the write before it, which must have been one to the store, ended. ``commit`` makes the program valid if all words came
-    in that order and have the CRC-32 that was sent: a word more or less is another CRC. That changes nothing else: a
-    later ``commit`` asks whether the store still holds this image.
+    the write before it, which must have been one to the store, ended. ``commit`` makes the program valid if all words
+    came in that order and have the CRC-32 that was sent: a word more or less is another CRC. That changes nothing
+    else: a later ``commit`` asks whether the store still holds this image.
 
     It works bit by bit, the address included, and so takes ten clocks for a byte, and between words
     those of the address besides.

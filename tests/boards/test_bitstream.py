@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from boards.build import build
-from boards.host import SerialTransport, UartHost
+from boards.host import FrameChannel, LinkDriver, SerialTransport
 from boards.registry import get_board
 from boards.simulated import SimulatedBoard, design_of_bitstream
 from boards.top import BoardTop
@@ -55,9 +55,9 @@ def test_bitstream_runs_a_digit(tmp_path):
     clocks = run_timing(program, expected.tensors).clocks
     assert len(set(map(tuple, expected.results.tolist()))) == 2
     with SimulatedBoard(board, CONFIG, design=design, folder=tmp_path / "designs") as simulated:
-        host = UartHost(SerialTransport(simulated.port, baud=board.baud), CONFIG, timeout=120)
-        host.identify()
-        host._program = program  # it is there already
+        host = LinkDriver(FrameChannel(SerialTransport(simulated.port, baud=board.baud)), CONFIG, timeout=120)
+        host.open()
+        assert not host.load_program(program)  # it is there already
         for one, results, prediction, count in zip(x, expected.results, expected.predictions, clocks, strict=True):
             got = host.infer(one)
             assert (list(got.values), got.argmax, got.clocks) == (results.tolist(), prediction, count)
