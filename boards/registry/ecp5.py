@@ -25,10 +25,10 @@ class _Die:
 
 _DIES = {
     # The 12F is the 25F's die: the tools let it use all of it.
-    "12F": _Die(luts=24288, brams=56, dsps=28, core_brams=51, spike_depth=1024, store_depth=2048),
-    "25F": _Die(luts=24288, brams=56, dsps=28, core_brams=51, spike_depth=1024, store_depth=2048),
-    "45F": _Die(luts=43848, brams=108, dsps=72, core_brams=99, spike_depth=2048, store_depth=8192),
-    "85F": _Die(luts=83640, brams=208, dsps=156, core_brams=99, spike_depth=2048, store_depth=8192),
+    "12F": _Die(luts=24288, brams=56, dsps=28, core_brams=52, spike_depth=1024, store_depth=2048),
+    "25F": _Die(luts=24288, brams=56, dsps=28, core_brams=52, spike_depth=1024, store_depth=2048),
+    "45F": _Die(luts=43848, brams=108, dsps=72, core_brams=100, spike_depth=2048, store_depth=8192),
+    "85F": _Die(luts=83640, brams=208, dsps=156, core_brams=100, spike_depth=2048, store_depth=8192),
 }
 
 

@@ -61,7 +61,7 @@ ICEBREAKER = Board(
         store_depth=16384,
         store="spram",
     ),
-    core_brams=27,
+    core_brams=28,
     # openFPGALoader does not list the board by name: it wires the FT2232H as ice40_generic does.
     programmers=(openfpgaloader("ice40_generic"), ICEPROG),
     usual="flash",  # the way to the device's own memory takes other jumpers
@@ -111,7 +111,7 @@ BOARDS = (
             store_depth=512,
             store="bram",
         ),
-        core_brams=30,
+        core_brams=31,
         programmers=(ICEPROG, openfpgaloader("ice40_generic")),
         usual="flash",
         pll="core",
