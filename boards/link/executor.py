@@ -108,6 +108,7 @@ class Executor(wiring.Component):
         index = Signal(8)  # in the frame buffer; of a reply's byte, from FIRST on
         settled = Signal()  # the byte at ``index`` is there
         step = Signal()
+        turned = Signal()  # the address of results has changed
         end = Signal(8)  # behind the last argument; then the low bits of the last result's number
         command = Signal(4)
         error = Signal(4)
@@ -130,7 +131,8 @@ class Executor(wiring.Component):
             port.bytes.payload.eq(byte),
             port.kind.eq(Kind.DATA),
         ]
-        m.d.sync += settled.eq(~step & ~self.turning)  # a result, too, comes one clock after its address
+        # A result comes two clocks after its address, a byte one.
+        m.d.sync += [turned.eq(self.turning), settled.eq(~step & ~self.turning & ~turned)]
         with m.If(step):
             m.d.sync += index.eq(index + 1)
         with m.If(self.tick & ~waited[-1]):
@@ -304,7 +306,7 @@ class Executor(wiring.Component):
                     constant.eq(index[7]),
                     in_body.eq(index >= _BODY),
                     valued.eq(index == _VALUES),
-                    self.o.valid.eq(settled & ~(valued & self.turning)),
+                    self.o.valid.eq(settled & ~(valued & (self.turning | turned))),
                     step.eq(self.o.valid & self.o.ready & ~valued),
                     self.o.p.byte.eq(Array(low)[index[:3]]),
                     self.o.p.last.eq(
