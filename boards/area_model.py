@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,17 +49,18 @@ def adder_bits(config: CoreConfig) -> int:
 
 
 def features(config: CoreConfig) -> dict[str, float]:
-    """What the logic cells of a core grow with."""
-    sites = config.output_lanes * config.time_lanes
-    units = config.neuron_units
+    """What the logic cells of a core grow with; nearly all of them are its engines'."""
+    engines = config.engines
+    sites = engines * config.output_lanes * config.time_lanes
+    units = engines * config.neuron_units
     return {
         "core": 1.0,
-        "descriptor": float(descriptor_bits(config)),
+        "descriptor": float(engines * descriptor_bits(replace(config, engines=1))),
         "adders": float(sites * adder_bits(config)),
         "accumulators": float(sites * config.acc_width),
         "words": float(sites),
-        "lanes": float(config.event_lanes),
-        "stages": float(config.stages * config.event_lanes * (config.weight_addr_bits + config.time_lanes)),
+        "lanes": float(engines * config.event_lanes),
+        "stages": float(engines * config.stages * config.event_lanes * (config.weight_addr_bits + config.time_lanes)),
         "neurons": float(units * (config.membrane_width + config.acc_width)),
         "leaks": float(units * config.leak_terms * config.membrane_width * config.leak_shift_max.bit_length()),
         "multipliers": float(units * config.leak_bits),
@@ -72,16 +73,17 @@ def features(config: CoreConfig) -> dict[str, float]:
 
 def block_features(family: Family, config: CoreConfig) -> dict[str, float]:
     """What the block RAMs grow with that :func:`memory_blocks` does not count."""
-    bits = BLOCK_MODES[family][0][1]
+    bits, engines = BLOCK_MODES[family][0][1], config.engines
     return {
         "core": 1.0,
-        "parameters": float(config.neuron_units * -(-config.param_width // bits)),
-        "shortcuts": float(config.event_lanes * -(-config.spike_width // config.event_lanes // bits)),
+        "parameters": float(engines * config.neuron_units * -(-config.param_width // bits)),
+        "shortcuts": float(engines * config.event_lanes * -(-config.spike_width // config.event_lanes // bits)),
     }
 
 
 def memory_blocks(family: Family, config: CoreConfig) -> int:
-    """Block RAMs of spike and occupancy memory, weight banks, stream and state memory, and a store of block RAM."""
+    """Block RAMs of spike and occupancy memory, weight banks, stream and state memory, all of which each engine has,
+    and of a store of block RAM."""
     from rtl_gen.spike_memory import ice40_blocks
 
     lanes, rows = config.event_lanes, -(-config.spike_depth // config.scan_words)
@@ -94,14 +96,15 @@ def memory_blocks(family: Family, config: CoreConfig) -> int:
         # A word's bits are written alone, and a block RAM writes 9 bits at least.
         occupancy = -(-rows // 512) * -(-config.scan_words * -(-lanes // 9) // 4)
     streams = config.neuron_units * config.stream_width
-    return (
+    own = (
         spikes
         + occupancy
         + lanes * config.stages * blocks(family, 2 * config.bank_depth, config.bank_lanes * config.weight_bits)
-        + (blocks(family, config.store_depth, config.store_width) if config.store == "bram" else 0)
         + (blocks(family, config.stream_depth, streams) if streams else 0)
         + (blocks(family, config.state_depth, config.neuron_units * config.membrane_width) if config.state_depth else 0)
     )
+    store = blocks(family, config.store_depth, config.store_width) if config.store == "bram" else 0
+    return config.engines * own + store
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .config import CoreConfig
 from .densities import Values
+from .engines import engine_rows
 from .layout import barrier_to_slot, descriptor_words, slot_to_writeback
 from .quantized import QuantizedLayer, QuantizedNetwork, TensorInfo
 
@@ -27,7 +28,10 @@ _SLAB = 8
 
 @dataclass(frozen=True)
 class _Tiles:
-    """Clocks of the tiles' chunks by their events alone: ``[...]``, how often each occurs, and slabs of the layer."""
+    """Clocks of the tiles' chunks by their events alone, how often each occurs, and slabs of the layer.
+
+    events: ``[N, chunks, groups, rows, columns]``, or those to expect of any tile.
+    """
 
     events: NDArray[np.float64]
     count: NDArray[np.float64]
@@ -61,9 +65,12 @@ class BarrierBound:
         tail = barrier_to_slot(config) + rest + slot_to_writeback(config)
         words = descriptor_words(config)
         start = idle = 0.0
+        rows = engine_rows(self._net, config) if config.engines > 1 else {}
         for layer in self._net.layers:
             tiles = self._of(layer, config)
-            length = float((np.maximum(tiles.events, rest) * tiles.count).sum()) / tiles.slabs + tail + tiles.writes
+            height = self._infos[layer.name].shape[1]
+            taken = _longest(np.maximum(tiles.events, rest) * tiles.count, height, rows.get(layer.name, height))
+            length = taken / tiles.slabs + tail + tiles.writes
             length -= max(0.0, rest - float(tiles.events.mean()))  # the neurons do not hold up a slab's first drain
             load = config.event_lanes * tiles.weights + config.output_lanes
             if bytes_per_clock is not None:
@@ -117,7 +124,7 @@ class BarrierBound:
     def _counted(
         self, layer: QuantizedLayer, source: TensorInfo, out: TensorInfo, config: CoreConfig, chunks: int
     ) -> NDArray[np.float64]:
-        """Clocks of each tile's chunk: ``[N, chunks, tiles]``, of a pool for each group."""
+        """Clocks of each tile's chunk: ``[N, chunks, groups, rows, columns]``, of a pool for each group."""
         bits = self._events(layer.source, config.time_lanes, source.planes)
         n, chunks, planes, c, h, w = bits.shape
         size = config.channels_per_word
@@ -159,6 +166,20 @@ class BarrierBound:
         source = self._value(mask.source)
         one = source.at_least(int(mask.threshold.max(initial=1)))
         return Values(np.array([1.0 - one, one]), source.static)
+
+
+def _longest(clocks: NDArray[np.float64], height: int, rows: int) -> float:
+    """Clocks of tiles, of the slowest of the engines, of which each has so many of all rows of the output.
+
+    clocks: ``[N, chunks, groups, rows, columns]``, or of all tiles together.
+    """
+    if rows == height:
+        return float(clocks.sum())
+    if clocks.ndim == 1:
+        return float(clocks.sum()) * rows / height
+    lines = clocks.sum(axis=(1, 4))
+    lines = np.pad(lines, ((0, 0), (0, 0), (0, -height % rows)))
+    return float(lines.reshape(*lines.shape[:2], -1, rows).sum(axis=3).max(axis=2).sum())
 
 
 def slab_bytes(config: CoreConfig, weights: int) -> float:

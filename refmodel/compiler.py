@@ -11,9 +11,10 @@ from .attention_layout import attention_words
 from .bounds import LayerBounds, network_bounds
 from .buffers import Buffer, chunk_count, plan_buffers, stored_tensors
 from .config import CoreConfig
+from .engines import engine_rows
 from .errors import CompileError
 from .image import StoreImage, word_rows
-from .layout import CombineOp, header_fields, pack
+from .layout import START_FIELDS, CombineOp, header_fields, pack
 from .limits import check_op, check_widths
 from .lowering import lower
 from .program import Op, Program, Slab
@@ -70,7 +71,8 @@ def compile_network(net: QuantizedNetwork, config: CoreConfig, *, keep_state: bo
                 descriptor |= _state_fields(op, group, state)
                 if op.extracts:
                     descriptor |= _extraction_fields(op, group, plane, buffers)
-                slab = Slab(op, group, words, descriptor, plane)
+                starts = _starts(config, op, group, descriptor, buffers)
+                slab = Slab(op, group, words, descriptor, plane, starts)
                 if config.attention is not None and op.layer.attention is not None:
                     descriptor |= _attention_fields(config, slab)
                 slabs.append(replace(slab, descriptor=descriptor))
@@ -95,7 +97,7 @@ def _ops(net: QuantizedNetwork, config: CoreConfig, bounds: dict[str, LayerBound
     infos = net.tensors()
     if not net.layers or net.layers[-1].kind != "readout":
         raise CompileError(f"network '{net.name}' must end with a readout layer")
-    stored = stored_tensors(net)
+    stored, rows = stored_tensors(net), engine_rows(net, config)
     ops = []
     for index, layer in enumerate(net.layers):
         source, out = infos[layer.source], infos[layer.name]
@@ -119,6 +121,7 @@ def _ops(net: QuantizedNetwork, config: CoreConfig, bounds: dict[str, LayerBound
             discard=layer.kind != "readout" and layer.name not in stored,
             top_tag=tags if signed else 0,
             attention_words=tuple(attention_words(layer.attention)) if layer.attention is not None else (),
+            rows=rows[layer.name],
         )
         check_op(config, op)
         check_widths(config, op, bounds[layer.name], net.steps)
@@ -130,17 +133,17 @@ def _descriptor(
     net: QuantizedNetwork, config: CoreConfig, op: Op, group: int, buffers: dict[str, Buffer], chunks: int
 ) -> dict[str, int]:
     layer = op.layer
-    # What scans nothing needs no source: its own place stands in.
-    source = buffers[layer.source] if op.scans else buffers.get(layer.name, buffers[INPUT])
-    _, out_h, out_w = op.out.shape
+    source = _source(op, buffers)
     values = window_fields(op, source, group) | {
-        "out_x_last": out_w - 1,
-        "out_y_last": out_h - 1,
+        "out_x_last": op.out.shape[2] - 1,
+        "out_y_last": op.share(0)[1] - 1,
         "planes_last": op.source.planes - 1,
         "chunks_last": chunks - 1,
         "shared_taps": int(op.shared_taps),
         "last_step": (net.steps - 1) % config.time_lanes,
     }
+    if config.engines > 1:
+        values |= {"turns_last": op.engines - 1, "enable": 1}
     if config.signed_sources:
         values["top_tag"] = op.top_tag
     if layer.kind == "readout":
@@ -160,6 +163,32 @@ def _descriptor(
         "use_current": int(layer.current is not None),
     }
     return values | _shortcut(op, group, buffers, chunks)
+
+
+def _source(op: Op, buffers: dict[str, Buffer]) -> Buffer:
+    """What scans nothing needs no source: its own place stands in."""
+    return buffers[op.layer.source] if op.scans else buffers.get(op.layer.name, buffers[INPUT])
+
+
+def _starts(
+    config: CoreConfig, op: Op, group: int, descriptor: dict[str, int], buffers: dict[str, Buffer]
+) -> tuple[dict[str, int], ...]:
+    """Start fields of engines 1 and on; ``descriptor``: the slab's, with engine 0's."""
+    places = [
+        (field, name) for field, name in (("dst", op.layer.name), ("sc", op.layer.shortcut)) if field in descriptor
+    ]
+    starts = []
+    for engine in range(1, config.engines):
+        first, count = op.share(engine)
+        if not count:
+            starts.append({"enable": 0})
+            continue
+        values = descriptor | window_fields(op, _source(op, buffers), group, engine) | {"out_y_last": count - 1}
+        for field, name in places:
+            assert name is not None
+            values[field] = descriptor[field] + first * op.out.shape[2] * buffers[name].groups
+        starts.append({field: value for field, value in values.items() if field in START_FIELDS})
+    return tuple(starts)
 
 
 def _shortcut(op: Op, group: int, buffers: dict[str, Buffer], chunks: int) -> dict[str, int]:

@@ -25,7 +25,7 @@ class CoreConfig:
     event_lanes: K, events that enter the adder tree together (power of two).
     output_lanes: P, output channels computed together (power of two, >= K).
     time_lanes: Tp, time steps computed together.
-    engines: E, copies of the array; only 1 is built.
+    engines: E, engines (fetch, array, neurons), each with output rows of its own; attention needs a single one.
     neuron_units: NU, serial neuron units that share the P output lanes; at most Q.
     bank_lanes: Q, output lanes fed by one weight memory (one systolic stage).
     weight_bits: Bw, signed weight width, 2 to 8.
@@ -100,7 +100,7 @@ class CoreConfig:
                 raise ConfigError(f"{name} must be a power of two, not {value!r}")
         checks = (
             (self.output_lanes % self.event_lanes == 0, "output_lanes must be a multiple of event_lanes"),
-            (self.engines == 1, f"engines={self.engines} is not built: this core has one engine; use engines=1"),
+            (1 <= self.engines <= 16, f"engines must be 1 to 16, not {self.engines!r}"),
             (
                 self.slots_per_step >= self.NEURON_LOOP,
                 f"output_lanes / neuron_units must be at least {self.NEURON_LOOP}, the clocks of a neuron's recurrence",
@@ -144,6 +144,18 @@ class CoreConfig:
             (
                 self.state_depth == 0 or self.state_depth >= 4,
                 f"state_depth must be 0 or at least 4, not {self.state_depth}",
+            ),
+            (
+                self.attention is None or self.engines == 1,
+                f"attention pools all output rows in one place: use engines=1, not {self.engines}",
+            ),
+            (
+                not self.streams_store or self.engines == 1,
+                f"engines start with words that come one a clock: use store='bram', or engines=1, not {self.engines}",
+            ),
+            (
+                self.state_depth == 0 or self.engines == 1,
+                f"a state memory keeps the membranes of one engine: use engines=1, not {self.engines}",
             ),
             (self.store in STORES, f"store must be one of {', '.join(STORES)}, not {self.store!r}"),
             (

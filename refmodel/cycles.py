@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .attention_layout import gate_clocks
 from .config import CoreConfig
+from .engines import first_write
 from .golden import usable_processors
 from .jit import compiled
 from .layout import (
@@ -23,6 +24,7 @@ from .layout import (
     LOAD_OVERHEAD,
     barrier_to_slot,
     descriptor_words,
+    engine_start,
     readout_clocks,
     slot_to_writeback,
 )
@@ -40,7 +42,7 @@ _TOGETHER = 32
 
 @dataclass(frozen=True)
 class OpTiming:
-    """Timing of one slab of an op, clocks relative to the slab's start.
+    """Timing of an engine in one slab of an op, clocks relative to the engine's start.
 
     end: ``[N]`` clock in which the slab's last result is written.  events: ``[N]`` events of all lanes.
     Where kept for a trace: barriers: ``[boundary, N]`` release clocks of the flagged items, in order;
@@ -55,6 +57,15 @@ class OpTiming:
     leaves: Times | None = None
 
 
+@dataclass(frozen=True)
+class SlabTiming:
+    """Timing of one slab, of the engines that run: ``end`` and ``events`` ``[N]``, clocks relative to its start."""
+
+    engines: tuple[OpTiming, ...]
+    end: Times
+    events: Times
+
+
 @dataclass
 class RunTiming:
     """Timing of whole runs, for N inputs.
@@ -66,7 +77,7 @@ class RunTiming:
     """
 
     program: Program
-    slabs: list[OpTiming] = field(default_factory=list)
+    slabs: list[SlabTiming] = field(default_factory=list)
     start: list[Times] = field(default_factory=list)
     end: list[Times] = field(default_factory=list)
     clocks: Times = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -129,7 +140,7 @@ def run_timing(
     return result
 
 
-def _streamed(result: RunTiming, timings: dict[tuple[int, int], OpTiming], keep: bool) -> RunTiming:
+def _streamed(result: RunTiming, timings: dict[tuple[int, int], SlabTiming], keep: bool) -> RunTiming:
     """The run of a core whose program lies outside."""
     program, config = result.program, result.program.config
     loads, lengths = [], []
@@ -150,20 +161,21 @@ def _streamed(result: RunTiming, timings: dict[tuple[int, int], OpTiming], keep:
     return result
 
 
-def op_items(program: Program, op: Op, group: int = 0) -> ScanItems:
-    """Items of a slab of the program."""
+def op_items(program: Program, op: Op, group: int = 0, engine: int = 0) -> ScanItems:
+    """Items of an engine in a slab of the program."""
     source = program.buffers[op.layer.source] if op.scans else None
-    return scan_items(op, source, program.chunks, program.config.scan_words, group)
+    return scan_items(op, source, program.chunks, program.config.scan_words, group, engine)
 
 
 def _op_timings(
     program: Program, tensors: dict[str, NDArray[np.integer]], keep: bool, threads: int
-) -> dict[tuple[int, int], OpTiming]:
+) -> dict[tuple[int, int], SlabTiming]:
     """Timings by op and group (0 where groups do not differ)."""
     config = program.config
-    keys = [(op, group) for op in program.ops for group in (range(op.groups) if op.pool else (0,))]
-    items = [op_items(program, op, group) for op, group in keys]
-    last_use = {op.layer.source: number for number, (op, _) in enumerate(keys) if op.scans}
+    slabs = [(op, group) for op in program.ops for group in (range(op.groups) if op.pool else (0,))]
+    keys = [(op, group, engine) for op, group in slabs for engine in range(op.engines)]
+    items = [op_items(program, op, group, engine) for op, group, engine in keys]
+    last_use = {op.layer.source: number for number, (op, _, _) in enumerate(keys) if op.scans}
     n = next(iter(tensors.values())).shape[0]
     size = _TOGETHER if 2 * n > _TOGETHER else max(1, -(-n // max(1, threads)))
 
@@ -171,12 +183,13 @@ def _op_timings(
         events: dict[str, Events] = {}
         nothing = np.zeros((1, 1, config.event_lanes, min(size, n - first)), np.uint8)
         part = []
-        for number, (op, _) in enumerate(keys):
+        for number, (op, _, engine) in enumerate(keys):
             name = op.layer.source
             if op.scans and name not in events:
                 values = tensors[name][first : first + size]
                 events[name] = word_events(values, config, program.chunks, op.source.planes)
-            part.append(op_timing(config, op, items[number], events[name] if op.scans else nothing, keep=keep))
+            found = events[name] if op.scans else nothing
+            part.append(op_timing(config, op, items[number], found, keep=keep, engine=engine))
             if last_use.get(name) == number:
                 del events[name]
         return part
@@ -187,7 +200,14 @@ def _op_timings(
     else:
         with ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(work, firsts))
-    return {(op.index, group): _joined([part[i] for part in parts]) for i, (op, group) in enumerate(keys)}
+    whole = iter([_joined([part[i] for part in parts]) for i in range(len(keys))])
+    return {(op.index, group): _slab(config, [next(whole) for _ in range(op.engines)]) for op, group in slabs}
+
+
+def _slab(config: CoreConfig, engines: list[OpTiming]) -> SlabTiming:
+    """The slab ends when its last engine does."""
+    ends = [part.end + engine_start(config, engine) for engine, part in enumerate(engines)]
+    return SlabTiming(tuple(engines), np.max(ends, axis=0), np.sum([part.events for part in engines], axis=0))
 
 
 def _joined(parts: list[OpTiming]) -> OpTiming:
@@ -204,8 +224,10 @@ def _joined(parts: list[OpTiming]) -> OpTiming:
     )
 
 
-def op_timing(config: CoreConfig, op: Op, items: ScanItems, events: Events, *, keep: bool = False) -> OpTiming:
-    """Timing of one slab; ``events``: of its source's words, ``[chunks * planes, words, K, N]``."""
+def op_timing(
+    config: CoreConfig, op: Op, items: ScanItems, events: Events, *, keep: bool = False, engine: int = 0
+) -> OpTiming:
+    """Timing of an engine in one slab; ``events``: of its source's words, ``[chunks * planes, words, K, N]``."""
     lanes, n = events.shape[2:]
     boundaries, words = int(np.count_nonzero(items.flag)), int(items.count.sum())
     barriers = np.zeros((boundaries if keep else 1, n), np.int64)
@@ -219,9 +241,12 @@ def op_timing(config: CoreConfig, op: Op, items: ScanItems, events: Events, *, k
         leaves,
     )  # fmt: skip
     last_slot = barriers[-1] + barrier_to_slot(config) + config.slots_per_chunk - 1
+    end = last_slot + slot_to_writeback(config)
+    if op.writes:
+        end = first_write(config, op.engines, engine, end) + (op.writes - 1) * op.engines
     return OpTiming(
         items=items,
-        end=last_slot + slot_to_writeback(config) + op.writes,
+        end=end,
         events=_entered(items, events),
         barriers=barriers if keep else None,
         leaves=leaves if keep else None,

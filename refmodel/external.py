@@ -101,7 +101,7 @@ def streamed(
         now = idle + (op.out.shape[0] + 2 if op is model.ops[-1] else -1)
         clocks = now - before
         density = 0.0 if op.extracts else model._source(op).density
-        use = events / (core.event_lanes * clocks)
+        use = events / (core.engines * core.event_lanes * clocks)
         bound = waited > _BOUND * clocks
         layers.append(StreamedLayer(op.layer.name, clocks, events, use, density, moved, waited, bound))
         before = now

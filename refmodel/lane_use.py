@@ -63,9 +63,9 @@ def lane_use(config: CoreConfig, op: Op, items: ScanItems, events: Events) -> La
 def barrier_clocks(program: Program, tensors: Mapping[str, NDArray[np.integer]]) -> Times:
     """Clocks that the barriers of each layer need at least on given spikes, ``[layer, N]``.
 
-    The sum over all tiles, chunks and bit-planes of all slabs of the events of the slowest lane: what a core of this
-    K, P and Tp would take if fetch, neurons, loads and the pipeline took no time.  ``tensors`` as of
-    :func:`refmodel.cycles.run_timing`.
+    The sum over all tiles, chunks and bit-planes of all slabs (with several engines: over the tiles of the one that
+    needs most) of the events of the slowest lane: what a core of this K, P, Tp and E would take if fetch, neurons,
+    loads and the pipeline took no time.  ``tensors`` as of :func:`refmodel.cycles.run_timing`.
     """
     config = program.config
     result = np.zeros((len(program.ops), next(iter(tensors.values())).shape[0]), np.int64)
@@ -74,10 +74,16 @@ def barrier_clocks(program: Program, tensors: Mapping[str, NDArray[np.integer]])
             continue
         events = word_events(tensors[op.layer.source], config, program.chunks, op.source.planes)
         if op.pool:
-            result[op.index] = sum(_bound(op_items(program, op, group), events) for group in range(op.groups))
+            result[op.index] = sum(_slab_bound(program, op, group, events) for group in range(op.groups))
         else:
-            result[op.index] = op.groups * _bound(op_items(program, op), events)
+            result[op.index] = op.groups * _slab_bound(program, op, 0, events)
     return result
+
+
+def _slab_bound(program: Program, op: Op, group: int, events: Events) -> Times:
+    """Of the engine that needs most, ``[N]``."""
+    bounds = [_bound(op_items(program, op, group, engine), events) for engine in range(op.engines)]
+    return np.max(bounds, axis=0)
 
 
 def _bound(items: ScanItems, events: Events) -> Times:

@@ -56,7 +56,20 @@ LOAD_OVERHEAD = 4
 #: Fields that are read in the clock in which a slab starts and never again. They come last, and the sequencer does
 #: not keep those in the descriptor's last word.
 START_FIELDS = frozenset(
-    ("src", "origin_y", "slack_y", "tag_y", "out_y_last", "dst", "sc", "stream_in", "stream_out", "state", "spare")
+    (
+        "src",
+        "origin_y",
+        "slack_y",
+        "tag_y",
+        "out_y_last",
+        "dst",
+        "sc",
+        "stream_in",
+        "stream_out",
+        "state",
+        "spare",
+        "enable",
+    )
 )
 #: Clocks from a neuron slot's start to its input being written to the stream memory.
 SLOT_TO_STREAM = 3
@@ -118,7 +131,8 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
     """Fields of a slab's descriptor, least significant first.
 
     Addresses and steps are modulo the spike memory's address space; ``*_last`` fields hold
-    a count minus one.
+    a count minus one.  With several engines those of ``START_FIELDS`` stand for one engine; see
+    :func:`descriptor_image`.
     """
     addr, dim, tag = config.spike_addr_bits, config.dim_bits, config.tag_bits
     kernel = config.kernel_bits
@@ -151,6 +165,9 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
             ("pool_base", config.attention.entry_bits(config)),
             ("lanes_last", (config.output_lanes - 1).bit_length()),
         ]
+    if config.engines > 1:
+        options += [("turns_last", (config.engines - 1).bit_length())]  # engines that run, which write in turns
+        options += [("enable", 1)]  # this engine runs
     if config.signed_sources:
         options += [("top_tag", tag)]  # tag of a top bit-plane's first word: negated weights
     fields = (
@@ -206,12 +223,18 @@ def descriptor_fields(config: CoreConfig) -> tuple[Field, ...]:
 
 
 def _start_fields_last(config: CoreConfig, fields: tuple[tuple[str, int], ...]) -> list[tuple[str, int]]:
-    """``fields`` with those of ``START_FIELDS`` last, where the bits that fill up the last word may be spared."""
+    """``fields`` with those of ``START_FIELDS`` last, where the bits that fill up the last word may be spared.
+
+    With several engines they begin with a word.
+    """
     kept = [field for field in fields if field[0] not in START_FIELDS]
     start = [field for field in fields if field[0] in START_FIELDS]
     kept_bits, start_bits = sum(width for _, width in kept), sum(width for _, width in start)
-    last = (kept_bits + start_bits - 1) // config.store_width * config.store_width  # where the last word begins
-    spare = max(0, min(last, last + config.store_width - start_bits) - kept_bits)
+    if config.engines > 1:
+        spare = -kept_bits % config.store_width
+    else:
+        last = (kept_bits + start_bits - 1) // config.store_width * config.store_width  # where the last word begins
+        spare = max(0, min(last, last + config.store_width - start_bits) - kept_bits)
     return [*kept, *([("spare", spare)] if spare else []), *start]
 
 
@@ -220,9 +243,36 @@ def descriptor_bits(config: CoreConfig) -> int:
     return fields[-1].offset + fields[-1].width
 
 
+def start_words(config: CoreConfig) -> int:
+    """Words of the fields of ``START_FIELDS``, which each of several engines has of its own."""
+    bits = sum(field.width for field in descriptor_fields(config) if field.name in START_FIELDS - {"spare"})
+    return -(-bits // config.store_width)
+
+
 def descriptor_words(config: CoreConfig) -> int:
-    """Store words of a descriptor."""
-    return -(-descriptor_bits(config) // config.store_width)
+    """Store words of a descriptor, those of all engines included."""
+    return -(-descriptor_bits(config) // config.store_width) + (config.engines - 1) * start_words(config)
+
+
+def engine_start(config: CoreConfig, engine: int) -> int:
+    """Clock in which an engine starts, counted from its slab's start, the clock after the descriptor's last word.
+
+    Each of several engines starts when the last word of its own start fields has come.
+    """
+    return 0 if config.engines == 1 else (engine + 1 - config.engines) * start_words(config) - 1
+
+
+def descriptor_image(config: CoreConfig, values: dict[str, int], others: tuple[dict[str, int], ...]) -> list[int]:
+    """A descriptor's store words; ``values`` are also engine 0's, ``others`` the start fields of the other engines."""
+    fields, width = descriptor_fields(config), config.store_width
+    parts = [pack(fields, values)]
+    words = -(-descriptor_bits(config) // width)
+    first = words - start_words(config)  # in which the start fields begin
+    image = [parts[0] >> number * width & ((1 << width) - 1) for number in range(words)]
+    for other in others:
+        own = pack(fields, other)
+        image += [own >> number * width & ((1 << width) - 1) for number in range(first, words)]
+    return image
 
 
 def header_fields(config: CoreConfig) -> tuple[Field, ...]:
@@ -263,18 +313,9 @@ def load_kind_bits(config: CoreConfig) -> int:
 def probe_fields(config: CoreConfig) -> tuple[Field, ...]:
     """The trace: what the core shows of every clock when it is built with ``probe=True``.
 
-    Payload fields are 0 in clocks in which their valid bit is 0.
+    Payload fields are 0 in clocks in which their valid bit is 0.  Those of engine 1 begin with ``e1_``, and so on; the
+    writes to the spike memory are those of all engines.
     """
-    lanes: list[tuple[str, int]] = []
-    for k in range(config.event_lanes):
-        lanes += [
-            (f"event{k}_valid", 1),
-            (f"event{k}_weight", config.weight_addr_bits),
-            (f"event{k}_mask", config.time_lanes),
-        ]
-    units: list[tuple[str, int]] = []
-    for u in range(config.neuron_units):
-        units += [(f"neuron{u}_spike", 1), (f"neuron{u}_membrane", config.membrane_width)]
     streams: list[tuple[str, int]] = []
     if config.stream_width:
         streams = [("stream_valid", 1), ("stream_addr", config.stream_addr_bits)]
@@ -283,11 +324,8 @@ def probe_fields(config: CoreConfig) -> tuple[Field, ...]:
     if config.state_depth:
         states = [("state_valid", 1), ("state_addr", config.state_addr_bits)]
         states += [(f"state{u}_value", config.membrane_width) for u in range(config.neuron_units)]
-    return _fields(
-        *lanes,
-        ("array_op", 2),
-        ("neuron_valid", 1),
-        *units,
+    fields = [
+        *_engine_fields(config),
         ("write_valid", 1),
         ("write_addr", config.spike_addr_bits),
         ("write_data", config.spike_width),
@@ -296,7 +334,30 @@ def probe_fields(config: CoreConfig) -> tuple[Field, ...]:
         *streams,
         *states,
         ("done", 1),
-    )
+    ]
+    for engine in range(1, config.engines):
+        fields += [(probe_prefix(engine) + name, width) for name, width in [*_engine_fields(config), *streams]]
+    return _fields(*fields)
+
+
+def probe_prefix(engine: int) -> str:
+    """What the names of an engine's own probe fields begin with: nothing for engine 0."""
+    return f"e{engine}_" if engine else ""
+
+
+def _engine_fields(config: CoreConfig) -> list[tuple[str, int]]:
+    """What each engine shows of its events and neurons."""
+    fields: list[tuple[str, int]] = []
+    for k in range(config.event_lanes):
+        fields += [
+            (f"event{k}_valid", 1),
+            (f"event{k}_weight", config.weight_addr_bits),
+            (f"event{k}_mask", config.time_lanes),
+        ]
+    fields += [("array_op", 2), ("neuron_valid", 1)]
+    for u in range(config.neuron_units):
+        fields += [(f"neuron{u}_spike", 1), (f"neuron{u}_membrane", config.membrane_width)]
+    return fields
 
 
 def probe_bits(config: CoreConfig) -> int:

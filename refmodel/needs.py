@@ -190,13 +190,13 @@ def _slab_words(config: CoreConfig, op: Op) -> int:
 
 
 def _memory_bits(config: CoreConfig, setting: str, words: int) -> int | None:
-    """Bits of a memory of so many words; of the weight banks, all of them."""
+    """Bits of a memory of so many words; of the weight banks, all of them; of all engines."""
     width = {
         "store_depth": config.store_width,
-        "spike_depth": config.spike_width,
-        "stream_depth": config.neuron_units * config.stream_width,
+        "spike_depth": config.engines * config.spike_width,
+        "stream_depth": config.engines * config.neuron_units * config.stream_width,
         "state_depth": config.neuron_units * config.membrane_width,
-        "bank_depth": 2 * config.event_lanes * config.output_lanes * config.weight_bits,
+        "bank_depth": 2 * config.engines * config.event_lanes * config.output_lanes * config.weight_bits,
     }.get(setting)
     return None if width is None else words * width
 

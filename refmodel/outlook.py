@@ -20,7 +20,7 @@ from .config import CoreConfig
 from .cycles import Events, op_timing
 from .densities import Values, tensor_values
 from .errors import CompileError
-from .layout import LOAD_OVERHEAD, Flag, descriptor_words, readout_clocks
+from .layout import LOAD_OVERHEAD, Flag, descriptor_words, engine_start, readout_clocks
 from .lowering import lower
 from .needs import Limit, Plan, plan
 from .occupancy import events_type
@@ -124,7 +124,7 @@ class _Clocks:
         if config.streams_store:
             return self._run_streamed()
         start = idle = before = 0.0
-        overhead = LOAD_OVERHEAD + config.output_lanes
+        overhead, lanes = LOAD_OVERHEAD + config.output_lanes, config.engines * config.event_lanes
         result = []
         for op in self.ops:
             events = 0.0
@@ -139,7 +139,7 @@ class _Clocks:
             self.now = max(start + LOAD_OVERHEAD, idle) + readout_clocks(op.out.shape[0]) if last else idle - 1
             clocks = self.now - before
             density = 0.0 if op.extracts else self._source(op).density
-            result.append(LayerOutlook(op.layer.name, clocks, events, events / (config.event_lanes * clocks), density))
+            result.append(LayerOutlook(op.layer.name, clocks, events, events / (lanes * clocks), density))
             before = self.now
         return tuple(result)
 
@@ -182,13 +182,20 @@ class _Clocks:
         return Values(np.array([1.0 - one, one]), source.static)
 
     def _slab(self, op: Op, group: int) -> _Slab:
-        """Sum over the kinds of tiles, and over full chunks and a shorter last one."""
+        """The longest engine's time, and the events of all."""
+        engines = [self._engine(op, group, engine) for engine in range(op.engines)]
+        starts = [engine_start(self.config, engine) for engine in range(op.engines)]
+        length = max(part.length + start for part, start in zip(engines, starts, strict=True))
+        return _Slab(length, sum(part.events for part in engines))
+
+    def _engine(self, op: Op, group: int, engine: int) -> _Slab:
+        """Sum over the kinds of an engine's tiles, and over full chunks and a shorter last one."""
         config, source = self.config, None if op.extracts else self._source(op)
         rest = self.net.steps % config.time_lanes
         spans = [(config.time_lanes, self.chunks - (1 if rest else 0))] + ([(rest, 1)] if rest else [])
         length = events = 0.0
         startup = tail = None
-        for rows, columns, tiles in tile_kinds(op):
+        for rows, columns, tiles in tile_kinds(op, op.share(engine)):
             for steps, count in spans:
                 if not count:
                     continue
@@ -298,13 +305,17 @@ def _lane_channels(config: CoreConfig, op: Op, group: int) -> NDArray[np.int64]:
     return np.clip(op.source.shape[0] - lanes, 0, config.channels_per_word).reshape(-1, config.event_lanes)
 
 
-def tile_kinds(op: Op) -> list[tuple[int, int, int]]:
-    """Rows and columns of the kernel that lie inside the source, and how many output pixels have so many."""
+def tile_kinds(op: Op, share: tuple[int, int] | None = None) -> list[tuple[int, int, int]]:
+    """Rows and columns of the kernel that lie inside the source, and how many output pixels have so many.
+
+    share: of the output pixels in so many rows from a first one on; None: of all.
+    """
+    first, count = share or (0, op.out.shape[1])
     if op.extracts:
-        return [(1, 1, op.out.shape[1] * op.out.shape[2])]
+        return [(1, 1, count * op.out.shape[2])]
     axes = []
-    for axis in (0, 1):
-        axes.append(np.unique(_windows(op, axis)[1], return_counts=True))
+    for axis, part in ((0, slice(first, first + count)), (1, slice(None))):
+        axes.append(np.unique(_windows(op, axis)[1][part], return_counts=True))
     return [
         (int(rows), int(columns), int(high * wide))
         for rows, high in zip(*axes[0], strict=True)
@@ -321,4 +332,4 @@ def tile_op(op: Op, rows: int, columns: int) -> Op:
     layer = replace(op.layer, stride=(1, 1), padding=(height - rows, width - columns))
     source = TensorInfo((op.source.shape[0], rows, op.source.shape[2]), op.source.max_value, op.source.min_value)
     out = TensorInfo((op.out.shape[0], 1, 1), op.out.max_value, op.out.min_value)
-    return replace(op, layer=layer, source=source, out=out)
+    return replace(op, layer=layer, source=source, out=out, rows=0)

@@ -42,6 +42,18 @@ class Op:
     discard: bool  # no tensor is written
     top_tag: int  # tag of the first word of a signed source's top plane
     attention_words: tuple[int, ...] = ()  # of the attention whose pools this op fills
+    rows: int = 0  # output rows of an engine; 0: one engine has all of them
+
+    @property
+    def engines(self) -> int:
+        """Engines that run."""
+        return -(-self.out.shape[1] // self.rows) if self.rows else 1
+
+    def share(self, engine: int) -> tuple[int, int]:
+        """First output row of an engine, and how many it has."""
+        height = self.out.shape[1]
+        first = min(engine * self.rows, height)
+        return first, min(self.rows, height - first) if self.rows else height
 
     @property
     def pool(self) -> bool:
@@ -71,13 +83,17 @@ class Op:
 
 @dataclass(frozen=True)
 class Slab:
-    """One op x output group (x bit-plane, where a stream becomes a tensor): its descriptor, and where it rests."""
+    """One op x output group (x bit-plane, where a stream becomes a tensor): its descriptor, and where it rests.
+
+    starts: the start fields of engines 1 and on; engine 0's are the descriptor's.
+    """
 
     op: Op
     group: int
     address: int
     descriptor: dict[str, int]
     plane: int = 0
+    starts: tuple[dict[str, int], ...] = ()
 
     @property
     def computes(self) -> bool:

@@ -37,8 +37,11 @@ class ScanItems:
         return len(self.tile)
 
 
-def scan_items(op: Op, source: Buffer | None, chunks: int, scan_words: int, group: int = 0) -> ScanItems:
-    """Items of slab ``group`` of ``op``, whose source lies at ``source`` (None: at address 0, planes side by side).
+def scan_items(
+    op: Op, source: Buffer | None, chunks: int, scan_words: int, group: int = 0, engine: int = 0
+) -> ScanItems:
+    """Items of an engine in slab ``group`` of ``op``, whose source lies at ``source`` (None: at address 0, planes side
+    by side).
 
     Tile, chunk; then the shortcut's planes; then plane (top first), window row, segment.  A tile of one window row or
     none, one plane, one chunk and no shortcut begins with an item without words and flag.  ``scan_words``: words of
@@ -53,8 +56,8 @@ def scan_items(op: Op, source: Buffer | None, chunks: int, scan_words: int, grou
     starts = base + np.arange(chunks)[:, None] * chunk_step + np.arange(planes) * plane_step
     stride = op.layer.stride if op.scans else (0, 0)
     geometry = (
-        in_h, in_w, words, *op.layer.kernel, *stride, *op.layer.padding, *op.out.shape[1:], op.sc_planes,
-        group if op.pool else -1, op.top_tag, scan_words,
+        in_h, in_w, words, *op.layer.kernel, *stride, *op.layer.padding, op.out.shape[2], op.sc_planes,
+        group if op.pool else -1, op.top_tag, scan_words, *op.share(engine),
     )  # fmt: skip
     starts = np.ascontiguousarray(starts, np.int64)
     size = _walk(geometry, starts, np.zeros((0, 6), np.int32))
@@ -68,11 +71,12 @@ def scan_items(op: Op, source: Buffer | None, chunks: int, scan_words: int, grou
 def _walk(geometry: tuple[int, ...], starts: NDArray[np.int64], out: NDArray[np.int32]) -> int:
     """Write the items into ``out`` ``[items, 6]`` (tile, row, first, count, tag, flag; 4: shortcut), if it has any
     rows; returns how many there are.  ``starts``: address of each chunk's and plane's word 0."""
-    in_h, in_w, words, kh, kw, sh, sw, ph, pw, out_h, out_w, sc_planes, group, top_tag, scan_words = geometry
+    in_h, in_w, words, kh, kw, sh, sw, ph, pw, out_w, sc_planes, group, top_tag, scan_words, first_row, rows = geometry
+    end_row = first_row + rows
     chunks, planes = starts.shape
     write = len(out) > 0
     at = 0
-    for oy in range(out_h):
+    for oy in range(first_row, end_row):
         top = oy * sh - ph
         y_first, y_end = max(top, 0), min(top + kh, in_h)
         for ox in range(out_w):
@@ -117,7 +121,7 @@ def _walk(geometry: tuple[int, ...], starts: NDArray[np.int64], out: NDArray[np.
                     if write:  # boundary
                         flag = 1
                         if plane == 0:
-                            last = chunk == chunks - 1 and tile == out_h * out_w - 1
+                            last = chunk == chunks - 1 and tile == end_row * out_w - 1
                             flag = 3 if last else 2
                         out[at - 1, 5] = flag
     return at

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .bounds import LayerBounds
 from .config import CoreConfig
 from .image import lane_rows, word_rows
-from .layout import descriptor_bits, descriptor_fields, descriptor_words, header_fields, pack, param_fields
+from .layout import descriptor_image, header_fields, pack, param_fields
 from .limits import stored_threshold
 from .program import Op, Slab
 
@@ -20,9 +20,7 @@ def slab_rows(config: CoreConfig, slab: Slab, bounds: LayerBounds) -> NDArray[np
     if slab.attention_words:
         header["attention_words"] = len(slab.attention_words)
     weights = _slab_weights(config, op, group).reshape(-1, config.output_lanes)
-    packed = pack(descriptor_fields(config), slab.descriptor)
-    assert descriptor_bits(config) >= packed.bit_length()
-    descriptor = [(packed >> (i * width)) & ((1 << width) - 1) for i in range(descriptor_words(config))]
+    descriptor = descriptor_image(config, slab.descriptor, slab.starts)
     parts = (
         word_rows([pack(header_fields(config), header)], width),
         lane_rows(weights, config.weight_bits, width),

@@ -3,6 +3,7 @@
 A stream keeps the input X of every neuron slot: a word holds the NU values of one slot, and the
 words of a tile lie in slot order, so the neuron stage reads and writes them one after the other:
 address = base + ((pixel * G + group) * chunks + chunk) * R + slot, R = P / NU * Tp.
+Each of several engines has a stream memory of its own for the pixels of its rows, all alike.
 A layer that reads a stream for the last time and keeps its own writes it in the same place.
 """
 
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from .buffers import chunk_count
 from .config import CoreConfig
+from .engines import engine_rows
 from .errors import CompileError
 from .quantized import QuantizedNetwork
 
@@ -69,7 +71,7 @@ def _places(net: QuantizedNetwork, config: CoreConfig) -> dict[str, StreamBuffer
         for name in (layer.stream, layer.source if layer.kind in ("stream", "apply") else None):
             if name is not None:
                 last[name] = index
-    infos = net.tensors()
+    infos, rows = net.tensors(), engine_rows(net, config)
     group_words = chunk_count(net, config) * config.slots_per_chunk
     plan: dict[str, StreamBuffer] = {}
     for index, layer in enumerate(net.layers):
@@ -78,9 +80,9 @@ def _places(net: QuantizedNetwork, config: CoreConfig) -> dict[str, StreamBuffer
         if layer.stream is not None and last[layer.stream] == index:
             plan[layer.name] = plan[layer.stream]
             continue
-        channels, height, width = infos[layer.name].shape
+        channels, _, width = infos[layer.name].shape
         groups = -(-channels // config.output_lanes)
-        words = height * width * groups * group_words
+        words = rows[layer.name] * width * groups * group_words
         # A stream that this very layer still reads is in use.
         busy = sorted(
             (buffer.base, buffer.base + buffer.words) for name, buffer in plan.items() if last[name] >= index

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .config import CoreConfig
 from .cycles import OpTiming, RunTiming
+from .engines import first_write
 from .golden import GoldenResult
 from .layout import (
     BARRIER_TO_BUNDLE,
@@ -25,8 +26,10 @@ from .layout import (
     LoadKind,
     barrier_to_slot,
     descriptor_words,
+    engine_start,
     probe_bits,
     probe_fields,
+    probe_prefix,
     slot_to_spike,
     slot_to_state,
     slot_to_writeback,
@@ -125,7 +128,7 @@ def run_trace(
         else:
             _put_pulled(rows, program, slab, timing.pulls[:, image], begin)
         loaded_from = begin
-        if end < rows.start or begin >= rows.stop:
+        if end < rows.start or begin + engine_start(config, 0) >= rows.stop:
             continue
         op = slab.op
         name = op.layer.source
@@ -136,17 +139,19 @@ def run_trace(
             lanes = (config.event_lanes, config.channels_per_word)
             masks_of = {name: found.reshape(program.chunks * op.source.planes, -1, *lanes)}
         masks = masks_of[name] if op.scans else None
-        _put_events(rows, config, slab, timing.slabs[number], masks, begin, image)
         if op is not values_op or slab.plane != values_plane:
             values = slab_values(config, golden, op, program, image, idle_of[op.layer.name], slab.plane)
             values_op, values_plane = op, slab.plane
-        run = _SlabRun(program, slab, timing.slabs[number], values[slab.group], begin, image)
-        if op.layer.keeps_stream:
-            _put_stream(rows, run)
-        if op.layer.name in program.state:
-            assert golden.state is not None, "a program that keeps its state needs golden results that have it"
-            _put_state(rows, run, golden.state.membranes[op.layer.name][image])
-        _put_neurons(rows, run)
+        for engine, found in enumerate(timing.slabs[number].engines):
+            started = begin + engine_start(config, engine)
+            _put_events(rows, config, probe_prefix(engine), found, masks, started, image)
+            run = _SlabRun(program, slab, engine, found, values[slab.group], started, image)
+            if op.layer.keeps_stream:
+                _put_stream(rows, run)
+            if op.layer.name in program.state:
+                assert golden.state is not None, "a program that keeps its state needs golden results that have it"
+                _put_state(rows, run, golden.state.membranes[op.layer.name][image])
+            _put_neurons(rows, run)
     rows.put("done", np.array([total - 1]), np.array([1]))
     return rows.words
 
@@ -189,7 +194,7 @@ def _put_pulled(rows: _Rows, program: Program, slab: Slab, pulls: NDArray[np.int
 def _put_events(
     rows: _Rows,
     config: CoreConfig,
-    slab: Slab,
+    prefix: str,
     timing: OpTiming,
     masks: NDArray[np.uint16] | None,
     begin: int,
@@ -203,7 +208,7 @@ def _put_events(
     assert timing.barriers is not None and timing.leaves is not None
     flags = items.flag[items.flag != Flag.NONE]
     ops = np.where(flags == Flag.SHIFT, int(ArrayOp.SHIFT), int(ArrayOp.DRAIN))
-    rows.put("array_op", begin + timing.barriers[:, image] + BARRIER_TO_BUNDLE, ops)
+    rows.put(f"{prefix}array_op", begin + timing.barriers[:, image] + BARRIER_TO_BUNDLE, ops)
     if masks is None:
         return
     before = np.arange(items.count.sum()) - np.repeat(np.cumsum(items.count) - items.count, items.count)
@@ -214,17 +219,21 @@ def _put_events(
     for k in range(config.event_lanes):
         word, channel = np.nonzero(busy[:, k])
         clock = begin + timing.leaves[word, k, image] + rank[word, k, channel] + BARRIER_TO_BUNDLE
-        rows.put(f"event{k}_valid", clock, np.ones(len(clock), np.int64))
-        rows.put(f"event{k}_weight", clock, tag[word] * config.channels_per_word + channel)
-        rows.put(f"event{k}_mask", clock, word_masks[word, k, channel])
+        rows.put(f"{prefix}event{k}_valid", clock, np.ones(len(clock), np.int64))
+        rows.put(f"{prefix}event{k}_weight", clock, tag[word] * config.channels_per_word + channel)
+        rows.put(f"{prefix}event{k}_mask", clock, word_masks[word, k, channel])
 
 
 @dataclass(frozen=True)
 class _SlabRun:
-    """One slab of one image's run: what it computes and when."""
+    """One engine in one slab of one image's run: what it computes and when.
+
+    values: the slab's, of all engines; ``begin``: the engine's start.
+    """
 
     program: Program
     slab: Slab
+    engine: int
     timing: OpTiming
     values: SlabValues
     begin: int
@@ -238,48 +247,55 @@ class _SlabRun:
         drains = self.timing.barriers[flags != Flag.SHIFT][:, self.image]
         return self.begin + drains + barrier_to_slot(self.program.config)
 
+    @property
+    def tiles(self) -> slice:
+        """Output pixels of the engine."""
+        (first, count), width = self.slab.op.share(self.engine), self.slab.op.out.shape[2]
+        return slice(first * width, (first + count) * width)
+
 
 def _put_neurons(rows: _Rows, run: _SlabRun) -> None:
     """Neuron slots, and the write-back of their spikes."""
-    program, slab, values = run.program, run.slab, run.values
+    program, slab, values, prefix = run.program, run.slab, run.values, probe_prefix(run.engine)
     config, op, first = program.config, slab.op, run.first_slots
     units, slots, steps = config.neuron_units, config.slots_per_step, config.time_lanes
     shape = (len(first), steps, slots, units)  # slot order: step, then index
     clock = (first[:, None] + np.arange(steps * slots) + slot_to_spike(config)).reshape(-1)
-    rows.put("neuron_valid", clock, np.ones(len(clock), np.int64))
-    spike = values.spike.reshape(shape).reshape(-1, units).astype(np.int64)
-    membrane = values.membrane.reshape(shape).reshape(-1, units)
+    rows.put(f"{prefix}neuron_valid", clock, np.ones(len(clock), np.int64))
+    spike = values.spike[run.tiles].reshape(shape).reshape(-1, units).astype(np.int64)
+    membrane = values.membrane[run.tiles].reshape(shape).reshape(-1, units)
     for u in range(units):
-        rows.put(f"neuron{u}_spike", clock, spike[:, u])
-        rows.put(f"neuron{u}_membrane", clock, membrane[:, u])
+        rows.put(f"{prefix}neuron{u}_spike", clock, spike[:, u])
+        rows.put(f"{prefix}neuron{u}_membrane", clock, membrane[:, u])
     if values.written is None:
         return
     buffer, planes = program.buffers[op.layer.name], op.writes
-    write = first + steps * slots - 1 + slot_to_writeback(config) + 1
-    clock = (write[:, None] + np.arange(planes)).reshape(-1)
+    taken = first + steps * slots - 1 + slot_to_writeback(config) - run.begin
+    write = run.begin + first_write(config, op.engines, run.engine, taken)
+    clock = (write[:, None] + np.arange(planes) * op.engines).reshape(-1)
     tile, chunk = np.divmod(np.arange(len(first)), program.chunks)
-    base = buffer.base + slab.group + tile * buffer.groups + chunk * buffer.chunk_step
+    base = buffer.base + slab.group + (run.tiles.start + tile) * buffer.groups + chunk * buffer.chunk_step
     address = (base[:, None] + (slab.plane + np.arange(planes)) * buffer.plane_step).reshape(-1)
     rows.put("write_valid", clock, np.ones(len(clock), np.int64))
     rows.put("write_addr", clock, address)
-    rows.put_wide("write_data", clock, values.written.reshape(len(clock), config.spike_width))
+    rows.put_wide("write_data", clock, values.written[run.tiles].reshape(len(clock), config.spike_width))
 
 
 def _put_stream(rows: _Rows, run: _SlabRun) -> None:
     """The kept membrane stream, written slot by slot."""
     assert run.values.stream is not None
-    program, config = run.program, run.program.config
+    program, config, prefix = run.program, run.program.config, probe_prefix(run.engine)
     buffer, first = program.streams[run.slab.op.layer.name], run.first_slots
     slots = config.slots_per_chunk
     clock = first[:, None] + np.arange(slots) + SLOT_TO_STREAM
     tile, chunk = np.divmod(np.arange(len(first)), program.chunks)
     base = buffer.base + (tile * buffer.groups + run.slab.group) * buffer.group_words + chunk * slots
     address = base[:, None] + np.arange(slots)
-    rows.put("stream_valid", clock.reshape(-1), np.ones(clock.size, np.int64))
-    rows.put("stream_addr", clock.reshape(-1), address.reshape(-1))
-    value = run.values.stream.reshape(-1, config.neuron_units)
+    rows.put(f"{prefix}stream_valid", clock.reshape(-1), np.ones(clock.size, np.int64))
+    rows.put(f"{prefix}stream_addr", clock.reshape(-1), address.reshape(-1))
+    value = run.values.stream[run.tiles].reshape(-1, config.neuron_units)
     for u in range(config.neuron_units):
-        rows.put(f"stream{u}_value", clock.reshape(-1), value[:, u])
+        rows.put(f"{prefix}stream{u}_value", clock.reshape(-1), value[:, u])
 
 
 def _put_state(rows: _Rows, run: _SlabRun, after: NDArray[np.int64]) -> None:

@@ -11,8 +11,8 @@ from .errors import CompileError
 from .program import Op
 
 
-def window_fields(op: Op, source: Buffer, group: int) -> dict[str, int]:
-    """Fields of the windows of ``op``'s slab ``group`` over the tensor at ``source``.
+def window_fields(op: Op, source: Buffer, group: int, engine: int = 0) -> dict[str, int]:
+    """Fields of the windows of ``op``'s slab ``group`` over the tensor at ``source``, for an engine's output rows.
 
     An op that scans nothing gets an image without size and windows that stay where they are: all of them lie outside.
     """
@@ -23,8 +23,11 @@ def window_fields(op: Op, source: Buffer, group: int) -> dict[str, int]:
         in_h = in_w = sh = sw = 0
     line, kernel = in_w * words, kw * words
     skipped = 0 if op.shared_taps else ph * kernel
+    top = op.share(engine)[0] * sh - ph  # image row that the first window begins at
+    above = max(-top, 0)
+    first = (group if op.pool else 0) + (top + above) * line
     return {
-        "src": source.base + (op.source.planes - 1) * source.plane_step + (group if op.pool else 0),
+        "src": source.base + (op.source.planes - 1) * source.plane_step + first,
         "line_words": line,
         "kernel_last": kernel - (words if op.shared_taps else 1),
         "origin_x": -pw * words,
@@ -32,12 +35,12 @@ def window_fields(op: Op, source: Buffer, group: int) -> dict[str, int]:
         "stride_x": sw * words,
         "tap_words": words if op.shared_taps else 0,
         "kernel_y_last": kh - 1,
-        "origin_y": -ph,
-        "slack_y": in_h - (kh - ph),
+        "origin_y": -above,
+        "slack_y": in_h - (kh + top),
         "stride_y": sh,
         "first_row": -ph % sh * line if sh else 0,
         "row_step": sh * line,
-        "tag_y": skipped,
+        "tag_y": 0 if op.shared_taps else above * kernel,
         "tag_y_step": min(sh * kernel, skipped),  # beyond the first row of windows nothing is left to skip, then
         "plane_step": -source.plane_step,
         "chunk_step": source.chunk_step + (op.source.planes - 1) * source.plane_step,

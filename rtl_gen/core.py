@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 
 from amaranth import Cat, Const, EnableInserter, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
@@ -10,26 +12,22 @@ from amaranth.lib.wiring import In, Out
 
 from refmodel.attention_config import AttentionConfig
 from refmodel.config import CoreConfig
-from refmodel.layout import LoadKind
+from refmodel.layout import LoadKind, probe_prefix
 
 from .attention import AttentionUnit
-from .fetch import Fetch
-from .layouts import load_layout, param_layout, probe_layout, store_write_layout
+from .engine import Engine
+from .layouts import load_layout, probe_layout, store_write_layout
 from .neuron_stage import NeuronStage
 from .readout import Readout
 from .sequencer import LayerSequencer
-from .shortcut_queue import ShortcutQueue
-from .spike_memory import SpikeMemory
 from .state_memory import StateMemory
 from .store import ResidentStore
-from .stream_memory import StreamMemory
 from .stream_store import StreamStore, words_signature
-from .synapses import SynapseArray
-from .writeback import WriteBack
+from .write_bus import WriteBus
 
 
 class Core(wiring.Component):
-    """Resting store, sequencer, fetch, synapse array, neurons, combiner, spike memory.
+    """Resting store, sequencer, readout, and engines: fetch, synapse array, neurons, combiner, spike memory.
 
     Load a program image into space 0 and an input into space 1 through ``load`` (only while
     idle), pulse ``start``, wait for ``done``, read the results.  Another program runs after
@@ -98,17 +96,15 @@ class Core(wiring.Component):
         store = StreamStore(cfg) if cfg.streams_store else ResidentStore(cfg, init=self._store_init)
         m.submodules.store = store
         m.submodules.sequencer = EnableInserter(~store.stall)(seq) if isinstance(store, StreamStore) else seq
-        m.submodules.fetch = fetch = Fetch(config=cfg)
-        m.submodules.spikes = spikes = SpikeMemory(config=cfg)
-        m.submodules.array = array = SynapseArray(config=cfg)
-        m.submodules.neurons = neurons = NeuronStage(config=cfg)
-        m.submodules.writeback = writeback = WriteBack(config=cfg)
+        engines = [
+            Engine(m, config=cfg, number=number, seq=seq, store_data=store.read.data) for number in range(cfg.engines)
+        ]
+        m.submodules.bus = bus = WriteBus(config=cfg)
         m.submodules.readout = readout = Readout(config=cfg)
-        m.submodules.shortcuts = shortcuts = ShortcutQueue(config=cfg)
-        descriptor = seq.descriptor
+        neurons, descriptor = engines[0].neurons, seq.descriptor  # readouts run on engine 0
 
         # Host
-        host_write = Signal()
+        host_write, written = Signal(), Signal()
         m.d.comb += [
             self.load.ready.eq(~seq.busy),
             host_write.eq(self.load.valid & self.load.ready),
@@ -129,89 +125,21 @@ class Core(wiring.Component):
                 store.write.data.eq(self.load.payload.data),
             ]
 
-        # Sequencer and store
-        in_flight, written = Signal(4), Signal()
-        last_drained = Signal(init=1)
+        # Sequencer, store and readout
         m.d.comb += [
             store.read.en.eq(seq.store_en),
             store.read.addr.eq(seq.store_addr),
             seq.store_data.eq(store.read.data),
-            written.eq(last_drained & (in_flight == 0)),
+            written.eq(Cat(engine.idle for engine in engines).all()),
             seq.slab_idle.eq(written),
             seq.scanned.eq(readout.scanned),
             readout.scan.eq(seq.scan),
             readout.classes_last.eq(seq.classes_last),
-            array.run_half.eq(seq.run_half),
-            array.write_lane.eq(seq.weight_lane),
-            array.write_half.eq(seq.load_half),
-            array.write_addr.eq(seq.weight_addr),
-            array.write_data.eq(store.read.data),
-            neurons.run_half.eq(seq.run_half),
-            neurons.write_half.eq(seq.load_half),
-            neurons.write_data.eq(store.read.data[: param_layout(cfg).size]),
-        ]
-        unit_bits = (cfg.neuron_units - 1).bit_length()
-        m.d.comb += neurons.write_index.eq(seq.param_index >> unit_bits)
-        for unit in range(cfg.neuron_units):
-            m.d.comb += neurons.write_unit[unit].eq(seq.param_en & (seq.param_index[:unit_bits] == unit))
-
-        # Fetch
-        for mine, port in zip(fetch.reads, spikes.reads, strict=True):
-            wiring.connect(m, mine, port)
-        m.d.comb += [
-            fetch.descriptor.eq(descriptor),
-            fetch.start.eq(seq.slab_start),
-            array.bundle.eq(fetch.bundle),
-            shortcuts.push.eq(fetch.shortcut_push),
-            shortcuts.push_word.eq(Cat(port.data for port in fetch.reads)),
-        ]
-        m.d.sync += in_flight.eq(in_flight + fetch.drained - writeback.finished)
-        with m.If(seq.slab_start):
-            m.d.sync += last_drained.eq(0)
-        with m.Elif(fetch.drained_last):
-            m.d.sync += last_drained.eq(1)
-
-        # Neurons and write-back
-        m.d.comb += [
-            neurons.restart.eq(seq.slab_start),
-            neurons.drained.eq(array.drained),
-            neurons.sums.eq(array.sums),
-            array.slot_active.eq(neurons.slot_active),
-            array.slot_step.eq(neurons.slot_step),
-            array.slot_index.eq(neurons.slot_index),
-            *(neurons.mode[name].eq(descriptor[name]) for name, _ in neurons.mode.shape()),
-            neurons.last_step.eq(descriptor.last_step),
-            neurons.chunks_last.eq(descriptor.chunks_last),
-            neurons.shortcut_word.eq(shortcuts.word),
-            shortcuts.pop.eq(neurons.shortcut_pop | writeback.shortcut_pop),
-            writeback.descriptor.eq(descriptor),
-            writeback.restart.eq(seq.slab_start),
-            writeback.word_soon.eq(neurons.word_soon),
-            writeback.word_valid.eq(neurons.word_valid),
-            writeback.word.eq(neurons.word),
-            writeback.shortcut_word.eq(shortcuts.word),
-            shortcuts.clear.eq(seq.slab_start),
             readout.write_en.eq(neurons.out_valid & neurons.out_end & descriptor.readout),
             readout.group.eq(descriptor.result_group),
             readout.index.eq(neurons.out_index),
             readout.membranes.eq(neurons.membranes),
         ]
-
-        streams = None
-        if cfg.stream_width:
-            m.submodules.streams = streams = StreamMemory(config=cfg)
-            m.d.comb += [
-                streams.restart.eq(seq.slab_start),
-                streams.slot.eq(neurons.slot),
-                streams.tile_end.eq(neurons.tile_end),
-                streams.reads.eq(descriptor.reads_stream),
-                streams.keeps.eq(descriptor.keeps_stream),
-                streams.read_base.eq(descriptor.stream_in),
-                streams.write_base.eq(descriptor.stream_out),
-                streams.step.eq(descriptor.stream_step),
-                streams.values.eq(neurons.inputs),
-                neurons.stream.eq(streams.read),
-            ]
 
         state = None
         if cfg.state_depth:
@@ -238,20 +166,27 @@ class Core(wiring.Component):
         if cfg.attention is not None:
             self._add_attention(m, cfg.attention, seq, neurons, store, written)
 
-        # Spike memory: the write-back while running, the host while idle; a clock later, long before it is read.
-        write_en = Signal()
-        write_addr = Signal(cfg.spike_addr_bits, reset_less=True)
-        write_data = Signal(cfg.spike_width, reset_less=True)
-        m.d.sync += [
-            write_en.eq(writeback.write_en | (host_write & self.load.payload.space)),
-            write_addr.eq(Mux(writeback.write_en, writeback.write_addr, self.load.payload.addr)),
-            write_data.eq(Mux(writeback.write_en, writeback.write_data, self.load.payload.data)),
+        # Spike memories: the engines while running, the host while idle.
+        m.d.comb += [
+            bus.host.en.eq(host_write & self.load.payload.space),
+            bus.host.addr.eq(self.load.payload.addr),
+            bus.host.data.eq(self.load.payload.data),
         ]
-        for write in (spikes.write, fetch.write):
-            m.d.comb += [write.en.eq(write_en), write.addr.eq(write_addr), write.data.eq(write_data)]
+        if cfg.engines > 1:
+            m.d.comb += [bus.start.eq(engines[0].start), bus.turns_last.eq(descriptor.turns_last)]
+        for number, engine in enumerate(engines):
+            writeback = engine.writeback
+            m.d.comb += [
+                bus.engines[number].en.eq(writeback.write_en),
+                bus.engines[number].addr.eq(writeback.write_addr),
+                bus.engines[number].data.eq(writeback.write_data),
+            ]
+            if cfg.engines > 1:
+                m.d.comb += writeback.turn.eq(bus.turn[number])
+            engine.add_write(m, bus.write)
         if self._probe:
             stalled = store.stall if isinstance(store, StreamStore) else Const(0)
-            self._add_probe(m, fetch, neurons, writeback, seq, streams, state, stalled)
+            self._add_probe(m, engines, seq, state, stalled)
         return m
 
     def _add_stream_store(self, m: Module, store: StreamStore, seq: LayerSequencer) -> None:
@@ -313,38 +248,13 @@ class Core(wiring.Component):
             m.d.sync += ending.eq(0)
 
     def _add_probe(
-        self,
-        m: Module,
-        fetch: Fetch,
-        neurons: NeuronStage,
-        writeback: WriteBack,
-        seq: LayerSequencer,
-        streams: StreamMemory | None,
-        state: StateMemory | None,
-        stalled: Value,
+        self, m: Module, engines: Sequence[Engine], seq: LayerSequencer, state: StateMemory | None, stalled: Value
     ) -> None:
         cfg = self._config
         trace = Signal(probe_layout(cfg))
         m.d.comb += self.probe.eq(trace)
-        for k in range(cfg.event_lanes):
-            event = fetch.bundle.events[k]
-            m.d.comb += [
-                trace[f"event{k}_valid"].eq(event.valid),
-                trace[f"event{k}_weight"].eq(Mux(event.valid, event.weight, 0)),
-                trace[f"event{k}_mask"].eq(Mux(event.valid, event.mask, 0)),
-            ]
-        for u in range(cfg.neuron_units):
-            m.d.comb += [
-                trace[f"neuron{u}_spike"].eq(neurons.out_valid & neurons.spikes[u]),
-                trace[f"neuron{u}_membrane"].eq(Mux(neurons.out_valid, neurons.membranes[u], 0)),
-            ]
-        if streams is not None:
-            m.d.comb += [
-                trace.stream_valid.eq(streams.write_en),
-                trace.stream_addr.eq(Mux(streams.write_en, streams.write_addr, 0)),
-            ]
-            for u in range(cfg.neuron_units):
-                m.d.comb += trace[f"stream{u}_value"].eq(Mux(streams.write_en, streams.values[u], 0))
+        for number, engine in enumerate(engines):
+            engine.add_probe(m, trace, probe_prefix(number))
         if state is not None:
             m.d.comb += [
                 trace.state_valid.eq(state.write_en),
@@ -353,12 +263,11 @@ class Core(wiring.Component):
             for u in range(cfg.neuron_units):
                 m.d.comb += trace[f"state{u}_value"].eq(Mux(state.write_en, state.values[u], 0))
         loading = (seq.load_kind != LoadKind.NONE) & ~stalled
+        writes = [engine.writeback for engine in engines]
         m.d.comb += [
-            trace.array_op.eq(fetch.bundle.op),
-            trace.neuron_valid.eq(neurons.out_valid),
-            trace.write_valid.eq(writeback.write_en),
-            trace.write_addr.eq(Mux(writeback.write_en, writeback.write_addr, 0)),
-            trace.write_data.eq(Mux(writeback.write_en, writeback.write_data, 0)),
+            trace.write_valid.eq(Cat(write.write_en for write in writes).any()),
+            trace.write_addr.eq(reduce(or_, (Mux(write.write_en, write.write_addr, 0) for write in writes))),
+            trace.write_data.eq(reduce(or_, (Mux(write.write_en, write.write_data, 0) for write in writes))),
             trace.load_kind.eq(Mux(stalled, LoadKind.NONE, seq.load_kind)),
             trace.load_addr.eq(Mux(loading, seq.load_addr, 0)),
             trace.done.eq(seq.done),

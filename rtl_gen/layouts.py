@@ -77,6 +77,11 @@ def bundle_layout(config: CoreConfig) -> data.StructLayout:
     return data.StructLayout({"events": data.ArrayLayout(event_layout(config), config.event_lanes), "op": 2})
 
 
+def write_layout(config: CoreConfig) -> data.StructLayout:
+    """A write to the spike memory: a word of P channels x Tp steps."""
+    return data.StructLayout({"en": 1, "addr": config.spike_addr_bits, "data": config.spike_width})
+
+
 def load_layout(config: CoreConfig) -> data.StructLayout:
     """A host write: ``space`` 0 is the resting store, 1 the spike memory."""
     return data.StructLayout(

@@ -18,6 +18,7 @@ from refmodel.layout import (
     descriptor_fields,
     descriptor_words,
     load_kind_bits,
+    start_words,
 )
 
 from .layouts import descriptor_layout, header_layout
@@ -45,6 +46,7 @@ class LayerSequencer(wiring.Component):
     weight_lane (one-hot), weight_addr, param_index, word_index (with attention): where ``store_data`` goes.
     descriptor, slab_start: the slab to run; fields of ``refmodel.layout.START_FIELDS`` may only be read in the clock of
         ``slab_start``.  slab_idle: nothing is running.
+    engine_starts: with several engines, a bit for each: it starts, and the descriptor's start fields are its own.
     scan, scanned, classes_last: the readout's search; ``scanned`` only comes at its end.
     """
 
@@ -72,6 +74,7 @@ class LayerSequencer(wiring.Component):
                 **({"word_index": Out(cfg.attention.weight_bits)} if cfg.attention is not None else {}),
                 "descriptor": Out(descriptor_layout(cfg)),
                 "slab_start": Out(1),
+                **({"engine_starts": Out(cfg.engines)} if cfg.engines > 1 else {}),
                 "slab_idle": In(1),
                 "scan": Out(1),
                 "scanned": In(1),
@@ -193,23 +196,29 @@ class LayerSequencer(wiring.Component):
             ]
             if attention_bits:
                 m.d.sync += attention_words.eq(header.attention_words)
-        with m.If(word[-1]):
+        # Several engines start one after the other, each with the last word of its own start fields.
+        fields = descriptor_fields(cfg)
+        shared, own = words, 0  # words that all engines share, words of each
+        if cfg.engines > 1:
+            own = start_words(cfg)
+            shared -= cfg.engines * own
+            m.d.comb += self.engine_starts.eq(word[shared + own - 1 :: own])
+        with m.If(word[0 if own else -1]):
             m.d.sync += running_half.eq(~running_half)
 
         image: list[Value] = []
         # The last word stays in the pipe until the slab starts: what is only read then is not kept.
-        fields = descriptor_fields(cfg)
-        for number in range(words):
+        for number in range(shared + own):
             bits = range(number * cfg.store_width, min((number + 1) * cfg.store_width, descriptor_bits(cfg)))
             passing = {
                 bit
                 for field in fields
-                if field.name == "spare" or (number == words - 1 and field.name in START_FIELDS)
+                if field.name == "spare" or (number == shared + own - 1 and field.name in START_FIELDS)
                 for bit in range(field.offset, field.offset + field.width)
             }
             stays = [bit for bit in bits if bit not in passing]
             kept = Signal(len(stays), name=f"descriptor{number}", reset_less=True)
-            with m.If(word[number]):
+            with m.If(word[number] if number < shared else word[number::own].any()):
                 m.d.sync += kept.eq(Cat(self.store_data[bit % cfg.store_width] for bit in stays))
             image += [
                 kept[stays.index(bit)] if bit in stays else self.store_data[bit % cfg.store_width] for bit in bits

@@ -23,7 +23,8 @@ def queue_depth(config: CoreConfig) -> int:
     R clocks apart.
     """
     interval = config.slots_per_chunk
-    written = barrier_to_slot(config) + interval + slot_to_writeback(config) + config.max_planes
+    turns = min(interval, config.engines * (config.max_planes + 1)) if config.engines > 1 else config.max_planes
+    written = barrier_to_slot(config) + interval + slot_to_writeback(config) + turns
     return 1 << ((2 + -(-written // interval)) * config.max_planes - 1).bit_length()
 
 

@@ -15,10 +15,11 @@ from .layouts import descriptor_layout
 
 
 class WriteBack(wiring.Component):
-    """Takes a spike word and writes its ``out_planes`` planes, one a clock, from the next clock on.
+    """Takes a spike word and writes its ``out_planes`` planes, one a clock, from the next clock on; with several
+    engines, one in each clock that is its own.
 
     Neither provides nor respects back pressure: words come at least R clocks apart and the
-    configuration guarantees ``max_planes + 2 <= R``.
+    configuration guarantees ``max_planes + 2 <= R``, times the engines that take turns.
 
     Members
     -------
@@ -27,6 +28,7 @@ class WriteBack(wiring.Component):
     word_soon: a word comes in the next clock.
     word_valid, word: the neuron stage's spikes (bit p*Tp + t); for IAND each is inverted.
     shortcut_pop, shortcut_word: the shortcut's planes, lowest first; popped two clocks before the next one is needed.
+    turn: with several engines: the next clock is its own.
     write_en, write_addr, write_data: to the spike memory.
     finished: pulse in the clock of a tile's last write (where nothing is written: as its word arrives).
     """
@@ -42,6 +44,7 @@ class WriteBack(wiring.Component):
                 "word": In(config.spike_width),
                 "shortcut_pop": Out(1),
                 "shortcut_word": In(config.spike_width),
+                **({"turn": In(1)} if config.engines > 1 else {}),
                 "write_en": Out(1),
                 "write_addr": Out(config.spike_addr_bits),
                 "write_data": Out(config.spike_width),
@@ -60,14 +63,20 @@ class WriteBack(wiring.Component):
         plane, following = Signal(d.sc_planes.shape()), Signal(d.sc_planes.shape())
         active, last, writes = Signal(), Signal(), Signal()
         function = Signal(2, reset_less=True)
-        m.d.comb += following.eq(Mux(ahead & ~ahead_last, plane + 1, 0))
+        goes = ahead & self.turn if cfg.engines > 1 else ahead  # a plane is written in the next clock
+        m.d.comb += following.eq(Mux(goes & ~ahead_last, plane + 1, 0))
+        if cfg.engines > 1:
+            with m.If(ahead & ~self.turn):
+                m.d.comb += following.eq(plane)
         m.d.sync += [
             writes.eq(~d.readout & ~d.discard),
             plane.eq(following),
-            ahead.eq((self.word_soon & writes) | (ahead & ~ahead_last)),
+            ahead.eq(
+                (self.word_soon & writes) | (ahead & (~ahead_last | ~self.turn if cfg.engines > 1 else ~ahead_last))
+            ),
             ahead_last.eq(following == d.out_planes_last),
             has_plane.eq((following < d.sc_planes) & ~d.use_current),
-            active.eq(ahead),
+            active.eq(goes),
             last.eq(ahead_last),
             function.eq(Mux(d.combine == CombineOp.IAND, CombinerPlane.AND, d.combine)),
         ]
@@ -81,7 +90,7 @@ class WriteBack(wiring.Component):
             combiner.plane.eq(function),
             combiner.carry.eq(carry),
             combiner.shortcut.eq(self.shortcut_word),
-            self.shortcut_pop.eq(ahead & has_plane),
+            self.shortcut_pop.eq(goes & has_plane),
             self.write_en.eq(active),
             self.write_data.eq(combiner.out),
             self.finished.eq(Mux(writes, active & last, self.word_valid)),

@@ -245,12 +245,13 @@ def _exact(
     result["clocks"] = clocks.tolist()
     result["barrier_clocks"] = float(barriers.sum(axis=0).mean())
     result["stall_clocks"] = float(stalls.mean())
+    lanes = config.engines * config.event_lanes
     result["layers"] = [
         {
             "name": op.layer.name,
             "clocks": float(layer_clocks[index].mean()),
             "events": float(layer_events[index].mean()),
-            "lane_use": float(layer_events[index].sum() / (config.event_lanes * layer_clocks[index].sum())),
+            "lane_use": float(layer_events[index].sum() / (lanes * layer_clocks[index].sum())),
             "barrier_clocks": float(barriers[index].mean()),
         }
         for index, op in enumerate(program.ops)

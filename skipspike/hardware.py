@@ -42,11 +42,12 @@ def compiled(
 
 
 def core_memory(config: CoreConfig) -> dict[str, int]:
-    """Bits of the core's memories."""
+    """Bits of the core's memories, all engines' copies."""
+    banks = 2 * config.event_lanes * config.bank_depth * config.output_lanes * config.weight_bits
     return {
         "store_bits": config.store_depth * config.store_width,
-        "spike_bits": config.spike_depth * config.spike_width,
-        "bank_bits": 2 * config.event_lanes * config.bank_depth * config.output_lanes * config.weight_bits,
+        "spike_bits": config.engines * config.spike_depth * config.spike_width,
+        "bank_bits": config.engines * banks,
     }
 
 

@@ -21,6 +21,7 @@ from refmodel.layout import (
     descriptor_words,
     header_fields,
     param_fields,
+    start_words,
 )
 from refmodel.limits import stored_threshold
 from refmodel.program import Program, Slab
@@ -267,12 +268,27 @@ def check_params(program: Program, slab: Slab, words: list[int]) -> None:
                 assert (h >= got["threshold"]) == (h >= wanted)
 
 
-def check_descriptor(program: Program, slab: Slab, got: dict[str, int]) -> None:
+def check_descriptor(program: Program, slab: Slab, words: list[int]) -> None:
+    """What each engine reads; those that do not run have a start block of zeros."""
+    config = program.config
+    own = start_words(config)
+    shared = len(words) - config.engines * own
+    for engine in range(config.engines):
+        block = words[shared + engine * own : shared + (engine + 1) * own]
+        if engine >= slab.op.engines:
+            assert not any(block)
+            continue
+        seen = words if config.engines == 1 else words[:shared] + block
+        packed = sum(word << i * config.store_width for i, word in enumerate(seen))
+        check_fields(program, slab, engine, unpack(descriptor_fields(config), packed))
+
+
+def check_fields(program: Program, slab: Slab, engine: int, got: dict[str, int]) -> None:
     """Its address steps are differences of two addresses of the plan."""
     config, op, layer, net = program.config, slab.op, slab.op.layer, program.network
     source, chunks = program.buffers[layer.source], program.chunks
     _, in_h, in_w = op.source.shape
-    _, out_h, out_w = op.out.shape
+    out_w = op.out.shape[2]
     (kh, kw), (sh, sw), (ph, pw) = layer.kernel, layer.stride, layer.padding
     planes = op.source.planes
     first_word = slab.group if layer.kind == "window" else 0
@@ -285,24 +301,26 @@ def check_descriptor(program: Program, slab: Slab, got: dict[str, int]) -> None:
         return buffer.base + chunk * buffer.chunk_step + plane * buffer.plane_step + pixel * buffer.groups + slab.group
 
     top = planes - 1
-    skipped = 0 if op.pool else ph
+    first, count = op.share(engine)
+    y = first * sh - ph  # image row that the engine's first window begins at
+    skipped, above = 0 if op.pool else ph, max(-y, 0)
     inside = next(oy for oy in range(ph + 1) if oy * sh >= ph)  # the first row of windows that begins in the image
     expected = {
-        "src": word(plane=top),
+        "src": word(y=max(y, 0), plane=top),
         "line_words": word(y=1) - word(),
         "kernel_last": word(x=kw - 1) - word() + (0 if op.pool else op.words - 1),
         "origin_x": word(x=-pw) - word(),
         "line_last": word(x=in_w - 1) - word() + (0 if op.pool else op.words - 1),
         "stride_x": word(x=sw) - word(),
         "tap_words": word(x=1) - word() if op.pool else 0,
-        "kernel_y_last": kh - 1, "origin_y": -ph, "slack_y": in_h - (kh - ph), "stride_y": sh,
+        "kernel_y_last": kh - 1, "origin_y": -above, "slack_y": in_h - (kh + y), "stride_y": sh,
         "first_row": word(y=inside * sh - ph) - word(),
         "row_step": word(y=sh) - word(),
-        "tag_y": skipped * kw * op.words,
+        "tag_y": 0 if op.pool else above * kw * op.words,
         "tag_y_step": min(sh, skipped) * kw * op.words,
         "plane_step": word() - word(plane=1),
         "chunk_step": word(chunk=1, plane=top) - word(),
-        "out_x_last": out_w - 1, "out_y_last": out_h - 1,
+        "out_x_last": out_w - 1, "out_y_last": count - 1, "turns_last": op.engines - 1, "enable": 1,
         "planes_last": top, "chunks_last": chunks - 1, "shared_taps": int(op.pool),
         "last_step": (net.steps - 1) % config.time_lanes, "soft_reset": int(layer.reset == "soft"),
         "stateless": int(layer.kind == "window"),
@@ -320,7 +338,7 @@ def check_descriptor(program: Program, slab: Slab, got: dict[str, int]) -> None:
         expected |= {
             "out_planes_last": high,
             "combine": int(CombineOp.ADD if layer.combine == "pass" else CombineOp[layer.combine.upper()]),
-            "dst": result(buffer),
+            "dst": result(buffer, pixel=first * out_w),
             "dst_plane_step": result(buffer, plane=1) - result(buffer),
             "dst_chunk_step": result(buffer, chunk=1) - result(buffer, plane=high),
             "dst_pixel_step": result(buffer, pixel=1) - result(buffer, plane=high, chunk=chunks - 1),
@@ -329,7 +347,7 @@ def check_descriptor(program: Program, slab: Slab, got: dict[str, int]) -> None:
         buffer, high = program.buffers[layer.shortcut], op.sc_planes - 1
         expected |= {
             "sc_planes": program.network.tensors()[layer.shortcut].planes,
-            "sc": result(buffer),
+            "sc": result(buffer, pixel=first * out_w),
             "sc_plane_step": result(buffer, plane=1) - result(buffer),
             "sc_chunk_step": result(buffer, chunk=1) - result(buffer, plane=high),
             "sc_pixel_step": result(buffer, pixel=1) - result(buffer, plane=high, chunk=chunks - 1),
@@ -371,8 +389,7 @@ def test_image(seed: int) -> None:
         check_params(program, slab, image[first : first + config.output_lanes])
         first += config.output_lanes
         words = image[first : first + descriptor_words(config)]
-        packed = sum(word << i * config.store_width for i, word in enumerate(words))
-        check_descriptor(program, slab, unpack(descriptor_fields(config), packed))
+        check_descriptor(program, slab, words)
         at = first + descriptor_words(config)
     assert next(slabs, None) is None and at == len(image) - 1
     assert header["classes_last"] == net.tensors()[net.layers[-1].name].shape[0] - 1

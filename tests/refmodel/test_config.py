@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from refmodel.attention_config import AttentionConfig
 from refmodel.config import CoreConfig
 from refmodel.errors import ConfigError
 
@@ -16,7 +17,10 @@ REFUSED = [
     ({"neuron_units": 6}, "neuron_units must be a power of two, not 6"),
     ({"bank_lanes": 5}, "bank_lanes must be a power of two, not 5"),
     ({"event_lanes": 16}, "output_lanes must be a multiple of event_lanes"),
-    ({"engines": 2}, "engines=2 is not built"),
+    ({"engines": 0}, "engines must be 1 to 16, not 0"),
+    ({"engines": 17}, "engines must be 1 to 16, not 17"),
+    ({"engines": 2, "stream_width": 8, "attention": AttentionConfig()}, "attention pools all output rows in one place"),
+    ({"engines": 2, "store": "flash"}, "engines start with words that come one a clock"),
     ({"neuron_units": 4, "bank_lanes": 4}, "output_lanes / neuron_units must be at least 4"),
     ({"bank_lanes": 16}, "output_lanes must be a multiple of bank_lanes"),
     ({"bank_lanes": 1}, "neuron_units must be at most bank_lanes"),

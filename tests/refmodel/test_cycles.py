@@ -14,7 +14,15 @@ from refmodel.config import CoreConfig
 from refmodel.cycles import op_items, op_timing, run_timing
 from refmodel.errors import CompileError
 from refmodel.jit import Compiled
-from refmodel.layout import BARRIER_TO_BUNDLE, FETCH_LATENCY, Flag, array_latency, descriptor_words, slot_to_writeback
+from refmodel.layout import (
+    BARRIER_TO_BUNDLE,
+    FETCH_LATENCY,
+    Flag,
+    array_latency,
+    descriptor_words,
+    slot_to_writeback,
+    start_words,
+)
 from refmodel.occupancy import time_masks, word_events
 from refmodel.program import Op, Program
 from refmodel.scan_items import ScanItems
@@ -157,9 +165,20 @@ class Front:
         assert j == len(self.items)
 
 
-def compare(config: CoreConfig, op: Op, items: ScanItems, events: NDArray[np.integer]) -> int:
+def last_write(config: CoreConfig, op: Op, taken: int, engine: int) -> int:
+    """The clock of a word's last plane, counted from the engine's start."""
+    if op.engines == 1 or not op.writes:
+        return taken + op.writes
+    after = engine * start_words(config)  # engine 0's start
+    turns = [u for u in range(taken + 1, taken + 1 + op.engines * op.writes) if (u + after - 1) % op.engines == engine]
+    assert len(turns) == op.writes and turns[-1] < taken + config.slots_per_chunk - 1
+    return turns[-1]
+
+
+def compare(config: CoreConfig, op: Op, items: ScanItems, events: NDArray[np.integer], engine: int = 0) -> int:
     """The model against the loop over clocks; how many barriers were compared."""
-    timing, brief = op_timing(config, op, items, events, keep=True), op_timing(config, op, items, events)
+    timing = op_timing(config, op, items, events, keep=True, engine=engine)
+    brief = op_timing(config, op, items, events, engine=engine)
     assert np.array_equal(timing.end, brief.end) and np.array_equal(timing.events, brief.events)
     assert timing.barriers is not None and timing.leaves is not None
     for image in range(events.shape[-1]):
@@ -172,7 +191,7 @@ def compare(config: CoreConfig, op: Op, items: ScanItems, events: NDArray[np.int
         assert front.queued_shortcuts == [np.count_nonzero(items.shortcut)] * config.event_lanes
         # Bundle, array, R neuron slots, and the last one's way to the memory.
         end = front.barriers[-1] + BARRIER_TO_BUNDLE + array_latency(config) + config.slots_per_chunk - 1
-        assert timing.end[image] == end + slot_to_writeback(config) + op.writes
+        assert timing.end[image] == last_write(config, op, end + slot_to_writeback(config), engine)
     return events.shape[-1] * len(front.barriers)
 
 
@@ -182,8 +201,9 @@ def test_barriers_clock_by_clock(shape: str) -> None:
     while compared < 500:
         program = random_program(rng, dataclasses.replace(SHAPES[shape], scan_words=int(2 ** rng.integers(5))))
         for op in program.ops:
-            items = op_items(program, op, int(rng.integers(op.groups)))
-            compared += compare(program.config, op, items, random_events(rng, program, op))
+            engine = int(rng.integers(op.engines))
+            items = op_items(program, op, int(rng.integers(op.groups)), engine)
+            compared += compare(program.config, op, items, random_events(rng, program, op), engine)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 5])
@@ -285,7 +305,8 @@ def test_threads_and_parts_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     found.append(run_timing(program, tensors, keep=True, threads=2))
     for other in found[1:]:
         assert np.array_equal(found[0].clocks, other.clocks)
-        for a, b in zip(found[0].slabs, other.slabs, strict=True):
+        for slab, again in zip(found[0].slabs, other.slabs, strict=True):
+            (a,), (b,) = slab.engines, again.engines
             assert a.barriers is not None and b.barriers is not None and np.array_equal(a.barriers, b.barriers)
             assert a.leaves is not None and b.leaves is not None
             assert np.array_equal(a.end, b.end) and a.leaves.shape == b.leaves.shape

@@ -47,7 +47,7 @@ def test_sizes(shape: str) -> None:
     descriptor, probe = layout.descriptor_fields(config), layout.probe_fields(config)
     assert layout.descriptor_bits(config) == sum(f.width for f in descriptor)
     assert layout.probe_bits(config) == sum(f.width for f in probe)
-    words = layout.descriptor_words(config)
+    words = layout.descriptor_words(config) - (config.engines - 1) * layout.start_words(config)
     assert (words - 1) * config.store_width < layout.descriptor_bits(config) <= words * config.store_width
     assert sum(f.width for f in layout.param_fields(config)) == config.param_width <= config.store_width
     assert sum(f.width for f in layout.header_fields(config)) <= config.store_width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,10 +14,11 @@ from refmodel.compiler import compile_network
 from refmodel.config import CoreConfig
 from refmodel.errors import CompileError
 from refmodel.jit import Compiled
-from refmodel.layout import Field, Flag, descriptor_fields, descriptor_words
+from refmodel.layout import Field, Flag, descriptor_fields, descriptor_words, start_words
 from refmodel.program import Op, Program, Slab
 from refmodel.scan_items import _walk, scan_items
 from tests.random_networks import EXTRAS, random_quantized_network
+from tests.sim.jobs import extras_for
 from tests.sim.shapes import SHAPES
 
 #: Address (None: no word of the source), words, tag, flag, shortcut.
@@ -37,7 +39,7 @@ def random_programs(seed: int, count: int) -> Iterator[Program]:
         )
         net = random_quantized_network(
             rng, steps=int(rng.integers(1, 2 * config.time_lanes + 2)), sizes=(3, 9), min_layers=2, max_layers=5,
-            max_fan_in=200, input_bits=(1, 2, 3), extras=EXTRAS if config.attention is not None else (),
+            max_fan_in=200, input_bits=(1, 2, 3), extras=EXTRAS if config.attention is not None else extras_for(config),
         )  # fmt: skip
         try:
             yield compile_network(net, config)
@@ -50,15 +52,16 @@ def source_of(program: Program, op: Op) -> Buffer | None:
     return program.buffers[op.layer.source] if op.scans else None
 
 
-def nested_loops(program: Program, slab: Slab) -> list[Item]:
-    """Every tap and channel word, one by one, packed into segments."""
+def nested_loops(program: Program, slab: Slab, engine: int) -> list[Item]:
+    """Every tap and channel word of an engine's rows, one by one, packed into segments."""
     op, config = slab.op, program.config
     (kh, kw), (sh, sw), (ph, pw) = op.layer.kernel, op.layer.stride, op.layer.padding
     _, in_h, in_w = op.source.shape
-    _, out_h, out_w = op.out.shape
+    first, count = op.share(engine)
+    out_w, end = op.out.shape[2], first + count
     buffer = source_of(program, op)
     items: list[Item] = []
-    for oy, ox, chunk in np.ndindex(out_h, out_w, program.chunks):
+    for oy, ox, chunk in itertools.product(range(first, end), range(out_w), range(program.chunks)):
         rows = sum(0 <= oy * sh - ph + ky < in_h for ky in range(kh))
         if rows <= 1 and (program.chunks, op.source.planes, op.sc_planes) == (1, 1, 0):
             items.append((None, 0, 0, Flag.NONE, False))
@@ -87,17 +90,27 @@ def nested_loops(program: Program, slab: Slab) -> list[Item]:
                 items += [(a, n, tag, Flag.NONE, False) for a, n, tag in segments] or [(None, 0, 0, Flag.NONE, False)]
             if len(items) == before:
                 items.append((None, 0, 0, Flag.NONE, False))
-            last = (oy, ox, chunk) == (out_h - 1, out_w - 1, program.chunks - 1)
+            last = (oy, ox, chunk) == (end - 1, out_w - 1, program.chunks - 1)
             flag = Flag.SHIFT if plane else Flag.DRAIN_LAST if last else Flag.DRAIN
             items[-1] = (items[-1][0], items[-1][1], items[-1][2], flag, False)
     return items
 
 
-def described(program: Program, slab: Slab) -> list[Item]:
-    """The same from the descriptor in the program's image, by its fields' arithmetic alone."""
+def engine_words(program: Program, slab: Slab, engine: int) -> list[int]:
+    """The descriptor's words that an engine sees: those of all, and its own."""
     config = program.config
     end = slab.address + program.slab_words(slab)
-    words = program.image[end - descriptor_words(config) : end]
+    words = list(program.image[end - descriptor_words(config) : end])
+    if config.engines == 1:
+        return words
+    own, shared = start_words(config), len(words) - config.engines * start_words(config)
+    return words[:shared] + words[shared + engine * own : shared + (engine + 1) * own]
+
+
+def described(program: Program, slab: Slab, engine: int) -> list[Item]:
+    """The same from the descriptor in the program's image, by its fields' arithmetic alone."""
+    config = program.config
+    words = engine_words(program, slab, engine)
     packed = sum(word << i * config.store_width for i, word in enumerate(words))
     signed = ("origin_x", "origin_y", "slack_y")
     d = {f.name: _value(f, packed, f.name in signed) for f in descriptor_fields(config)}
@@ -152,11 +165,13 @@ def _value(field: Field, packed: int, signed: bool) -> int:
     return value - (value >> (field.width - 1) << field.width) if signed else value
 
 
-def modelled(program: Program, slab: Slab) -> list[Item]:
+def modelled(program: Program, slab: Slab, engine: int) -> list[Item]:
     """The same as the cycle model sees it."""
     op, buffer = slab.op, source_of(program, slab.op)
-    items = scan_items(op, buffer, program.chunks, program.config.scan_words, slab.group)
-    assert (np.diff(items.tile) >= 0).all() and items.tile[-1] == op.out.shape[1] * op.out.shape[2] - 1
+    items = scan_items(op, buffer, program.chunks, program.config.scan_words, slab.group, engine)
+    first, count = op.share(engine)
+    assert (np.diff(items.tile) >= 0).all() and items.tile[0] == first * op.out.shape[2]
+    assert items.tile[-1] == (first + count) * op.out.shape[2] - 1
     result: list[Item] = []
     for j in range(len(items)):
         chunk, plane = divmod(int(items.row[j]), op.source.planes)
@@ -174,10 +189,11 @@ def test_items_are_those_of_nested_loops_and_of_the_descriptor(seed: int) -> Non
     compared = 0
     for program in random_programs(seed, 10):
         for slab in program.slabs:
-            expected = nested_loops(program, slab)
-            assert modelled(program, slab) == expected, slab.op.layer
-            assert described(program, slab) == expected, slab.op.layer
-            compared += len(expected)
+            for engine in range(slab.op.engines):
+                expected = nested_loops(program, slab, engine)
+                assert modelled(program, slab, engine) == expected, slab.op.layer
+                assert described(program, slab, engine) == expected, slab.op.layer
+                compared += len(expected)
     assert compared > 1500
 
 
@@ -188,15 +204,17 @@ def test_every_kind_of_window_is_among_them() -> None:
     assert any(op.top_tag for op in ops)
     assert any(op.sc_planes > 1 for op in ops)
     assert any(max(op.layer.stride) > 1 and max(op.layer.padding) > 0 for op in ops)
+    assert any(op.engines > 2 and max(op.layer.padding) > 0 for op in ops)
+    assert any(op.engines > 1 and op.pool for op in ops) and any(op.engines > 1 and not op.scans for op in ops)
     assert any(op.words > 1 and op.source.planes > 1 for op in ops)
 
 
 def test_compiled_and_plain_walk_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     for program in random_programs(9, 2):
-        found = [modelled(program, slab) for slab in program.slabs]
+        found = [modelled(program, slab, 0) for slab in program.slabs]
         with monkeypatch.context() as patch:
             patch.setattr(Compiled, "__call__", lambda self, *arguments: self.plain(*arguments))
-            assert [modelled(program, slab) for slab in program.slabs] == found
+            assert [modelled(program, slab, 0) for slab in program.slabs] == found
     assert isinstance(_walk, Compiled)
 
 

@@ -15,10 +15,13 @@ from refmodel.attention_config import AttentionConfig
 from refmodel.config import CoreConfig
 from refmodel.layout import (
     LOAD_OVERHEAD,
+    START_FIELDS,
     LoadKind,
     descriptor_bits,
     descriptor_fields,
+    descriptor_image,
     descriptor_words,
+    engine_start,
     header_fields,
     pack,
 )
@@ -27,6 +30,7 @@ from rtl_gen.store import store_latency
 from tests.sim.shapes import SHAPES
 
 CONFIGS = {name: SHAPES[name] for name in ("k2p8", "k1p4t2", "k8p8t8")}
+CONFIGS |= {name: SHAPES[name] for name in ("k2p8e2", "k4p16e4")}
 CONFIGS["attention"] = replace(SHAPES["k2p8"], stream_width=12, attention=AttentionConfig(weight_depth=32))
 
 
@@ -45,7 +49,7 @@ class Slab:
     weights: list[list[int]]
     params: list[int]
     attention: list[int]
-    descriptor: dict[str, int]
+    descriptors: list[dict[str, int]]  # as each engine sees it
     words: list[int]
 
 
@@ -54,9 +58,14 @@ def random_slab(rng: random.Random, config: CoreConfig) -> Slab:
     width = config.store_width
     weights = [[rng.getrandbits(width) for _ in range(count)] for _ in range(config.event_lanes)]
     params = [rng.getrandbits(width) for _ in range(config.output_lanes)]
+    fields = descriptor_fields(config)
     packed = rng.getrandbits(descriptor_bits(config))
-    values = {f.name: packed >> f.offset & ((1 << f.width) - 1) for f in descriptor_fields(config)}
-    split = [packed >> i * width & ((1 << width) - 1) for i in range(descriptor_words(config))]
+    values = {f.name: packed >> f.offset & ((1 << f.width) - 1) for f in fields}
+    others = [
+        {f.name: rng.getrandbits(f.width) for f in fields if f.name in START_FIELDS} for _ in range(config.engines - 1)
+    ]
+    split = descriptor_image(config, values, tuple({**values, **other} for other in others))
+    assert len(split) == descriptor_words(config)
     attention: list[int] = []
     if config.attention is not None:
         most = 1 << config.attention.weight_bits
@@ -65,7 +74,7 @@ def random_slab(rng: random.Random, config: CoreConfig) -> Slab:
     # What an end header means does not matter in another one, and the other way round.
     header = pack(header_fields(config), sizes) | rng.choice([0, classes_mask(config)])
     words = [header, *(w for lane in weights for w in lane), *params, *attention, *split]
-    return Slab(header, weights, params, attention, values, words)
+    return Slab(header, weights, params, attention, [values, *(values | other for other in others)], words)
 
 
 def classes_mask(config: CoreConfig) -> int:
@@ -91,7 +100,8 @@ def test_programs(name: str, platform: str) -> None:
         image = [word for slab in slabs for word in slab.words] + [end]
         assert len(image) <= config.store_depth
         loads: list[tuple] = []  # kind, half, lane or index, weight, store word
-        starts: list[tuple[int, dict[str, int], int]] = []
+        starts: list[tuple[int, int]] = []  # clock, half that computes
+        engine_starts: list[tuple[int, int]] = []  # engine, clock
         clock, idle_from, scan_at, load_rows = 0, 0, None, []
         ctx.set(dut.start, 1)
         while True:
@@ -116,13 +126,18 @@ def test_programs(name: str, platform: str) -> None:
                     assert idle, "the descriptor of a slab that runs must stay"
             if kind != LoadKind.WEIGHT:
                 assert ctx.get(dut.weight_lane) == 0
-            if ctx.get(dut.slab_start):
-                assert idle
-                slab = slabs[len(starts)]
+            starting = ctx.get(dut.slab_start if config.engines == 1 else dut.engine_starts)
+            if starting:
+                assert idle and starting.bit_count() == 1
+                engine = starting.bit_length() - 1
+                engine_starts.append((engine, clock))
+                wanted = slabs[len(starts)].descriptors[engine]
                 widths = {f.name: f.width for f in descriptor_fields(config) if f.name != "spare"}
                 shown = {n: ctx.get(getattr(dut.descriptor, n)) % (1 << width) for n, width in widths.items()}
-                assert shown == {name: slab.descriptor[name] for name in shown}
-                starts.append((clock, shown, ctx.get(dut.run_half)))
+                assert shown == {name: wanted[name] for name in shown}
+            if ctx.get(dut.slab_start):
+                assert idle
+                starts.append((clock, ctx.get(dut.run_half)))
                 idle_from = clock + 1 + run_times[len(starts) - 1]
                 assert idle_from > clock
             if ctx.get(dut.scan):
@@ -142,14 +157,14 @@ def test_programs(name: str, platform: str) -> None:
         ctx.set(dut.start, 0)
         assert ctx.get(dut.clocks) == clock - 1
         expected: list[tuple] = []
-        for slab, (_, _, half) in zip(slabs, starts, strict=True):
+        for slab, (_, half) in zip(slabs, starts, strict=True):
             for lane, words in enumerate(slab.weights):
                 expected += [("weight", half, 1 << lane, i, word) for i, word in enumerate(words)]
             expected += [("param", half, i, 0, word) for i, word in enumerate(slab.params)]
             expected += [("attention", half, i, 0, word) for i, word in enumerate(slab.attention)]
         assert loads == expected
         rows, start, end, address = [], 0, -1, 0
-        for slab, (found, _, _), time in zip(slabs, starts, run_times, strict=True):
+        for slab, (found, _), time in zip(slabs, starts, run_times, strict=True):
             kinds = [LoadKind.WEIGHT] * sum(map(len, slab.weights)) + [LoadKind.PARAM] * config.output_lanes
             kinds += [LoadKind.ATTENTION] * len(slab.attention)
             loaded, words = start + LOAD_OVERHEAD + len(kinds), descriptor_words(config)
@@ -163,7 +178,10 @@ def test_programs(name: str, platform: str) -> None:
         assert load_rows == rows
         assert scan_at is not None and scan_at == max(start + LOAD_OVERHEAD, end + 1)
         assert clock - 1 == scan_at + classes + 2
-        halves = [half for _, _, half in starts]
+        assert engine_starts == [
+            (engine, clock + engine_start(config, engine)) for clock, _ in starts for engine in range(config.engines)
+        ]
+        halves = [half for _, half in starts]
         assert all(a != b for a, b in itertools.pairwise(halves))
 
     async def bench(ctx):

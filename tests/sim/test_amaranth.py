@@ -17,7 +17,7 @@ from tests.sim.jobs import fitting_network
 from tests.sim.shapes import SHAPES
 
 
-@pytest.mark.parametrize("shape", ["k2p8", "k8p8t8"])
+@pytest.mark.parametrize("shape", ["k2p8", "k8p8t8", "k2p8e2"])
 def test_every_clock(shape: str) -> None:
     config = dataclasses.replace(SHAPES[shape], spike_depth=256, store_depth=1024)
     rng = np.random.default_rng(5)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from amaranth import Module, Mux, Signal
+from amaranth import Const, Module, Mux, Signal
 from amaranth.lib import wiring
 
 import rtl_gen.core
+import rtl_gen.engine
 import rtl_gen.scan_front
 from refmodel import golden
 from refmodel.compiler import compile_network
@@ -21,6 +22,8 @@ from refmodel.quantized import QuantizedNetwork
 from rtl_gen.scanner import EventScanner
 from rtl_gen.sequencer import LayerSequencer
 from rtl_gen.synapses import SynapseArray
+from rtl_gen.write_bus import WriteBus
+from rtl_gen.writeback import WriteBack
 from sim.amaranth_sim import simulate as simulate_amaranth
 from sim.cocotb_sim import simulate
 from sim.compare import Comparison, compare_run
@@ -137,16 +140,38 @@ class LateStart(LayerSequencer):
         return m
 
 
+class StolenTurn(WriteBack):
+    """Writes in any clock."""
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        _wrap(m, self, WriteBack(config=self._config), turn=Const(1))
+        return m
+
+
+class LostWord(WriteBus):
+    """Loses what engine 1 writes."""
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        engines = Signal.like(self.engines)
+        m.d.comb += [engines.eq(self.engines), engines[1].en.eq(0)]
+        _wrap(m, self, WriteBus(config=self._config), engines=engines)
+        return m
+
+
 FAULTS = {
     "none": (None, None, None),
     "an event skipped": (rtl_gen.scan_front, "EventScanner", EventSkipped),
-    "a stale slab": (rtl_gen.core, "SynapseArray", StaleSlab),
+    "a stale slab": (rtl_gen.engine, "SynapseArray", StaleSlab),
     "a clock too late": (rtl_gen.core, "LayerSequencer", LateStart),
 }
 
 
-def _compare_amaranth() -> Comparison:
+def _compare_amaranth(engines: int = 1) -> Comparison:
     net, x, program = _network()
+    if engines > 1:
+        program = compile_network(net, dataclasses.replace(CONFIG, engines=engines))
     result = golden.run(net, x, keep=True)
     timing = run_timing(program, result.tensors, keep=True)
     run = simulate_amaranth([(program, x[0])], limit=4 * int(timing.clocks[0]))[0]
@@ -160,3 +185,18 @@ def test_faults_in_the_gateware(fault: str, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(module, name, part)
     comparison = _compare_amaranth()
     assert (comparison.mismatched > 0) == (module is not None), comparison.first
+
+
+ENGINE_FAULTS = {
+    "none": (rtl_gen.engine, "WriteBack", WriteBack),
+    "a stolen turn": (rtl_gen.engine, "WriteBack", StolenTurn),
+    "a lost word": (rtl_gen.core, "WriteBus", LostWord),
+}
+
+
+@pytest.mark.parametrize("fault", ENGINE_FAULTS)
+def test_faults_of_engines(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, name, part = ENGINE_FAULTS[fault]
+    monkeypatch.setattr(module, name, part)
+    comparison = _compare_amaranth(engines=2)
+    assert (comparison.mismatched > 0) == (fault != "none"), comparison.first
