@@ -9,7 +9,6 @@ from amaranth import Const, Module, Mux, Signal, Value, signed
 from refmodel.config import CoreConfig
 
 from .carry import minus_choice, on_ecp5
-from .neuron_control import in_ring
 
 
 def first_shift(value: Value, term: Value, config: CoreConfig) -> Value:
@@ -33,12 +32,11 @@ def leaks_inverted(config: CoreConfig, platform: Any) -> bool:
 def add_leak(
     m: Module, config: CoreConfig, platform: Any, controls: Value, mode: Value, value: Value, moves: Value
 ) -> Value:
-    """leak(``value``), to be registered; ``value`` is one clock old, or two (see :func:`spike_to_write`).
+    """leak(``value``) of the clock before, to be registered or written (see :func:`spike_to_write`).
 
     moves: when registers move on.
     """
     wide, width = signed(config.membrane_width), config.membrane_width
-    two_clocks = in_ring(config) or config.leak_terms == 2 or config.leak_bits
     term = controls.leak_a
     chains = platform if leaks_inverted(config, platform) else None
     if config.leak_terms == 2:
@@ -52,13 +50,11 @@ def add_leak(
         leaked = less - last
     else:
         half = first_shift(value, term, config) if config.leak_terms else Const(0, signed(1))
-        less = value
-        if two_clocks:
-            kept = Signal(signed(width - 1), name="first_shift", reset_less=True)
-            less = Signal(wide, name="unleaked", reset_less=True)
-            with m.If(moves):
-                m.d.sync += [less.eq(value), kept.eq(half)]
-            half = kept
+        kept = Signal(signed(width - 1), name="first_shift", reset_less=True)
+        less = Signal(wide, name="unleaked", reset_less=True)
+        with m.If(moves):
+            m.d.sync += [less.eq(value), kept.eq(half)]
+        half = kept
         if not config.leak_terms:
             leaked = less
         elif config.leak_shift_max > 2:

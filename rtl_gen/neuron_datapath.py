@@ -200,8 +200,10 @@ class NeuronDatapath(wiring.Component):
         """
         cfg, slots = self._config, self.controls.slots
         on_ice40 = isinstance(platform, SiliconBluePlatform) and not cfg.state_depth
-        stored = Signal(signed(cfg.membrane_width), name="leaked_late", reset_less=True)
-        m.d.sync += stored.eq(leaked)
+        stored = leaked
+        if spike_to_write(cfg) > 2:
+            stored = Signal(signed(cfg.membrane_width), name="leaked_late", reset_less=True)
+            m.d.sync += stored.eq(leaked)
         lanes = cfg.slots_per_step
         m.submodules.membranes = memory = Memory(
             shape=signed(cfg.membrane_width),
