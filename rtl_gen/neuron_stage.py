@@ -95,7 +95,7 @@ class NeuronStage(wiring.Component):
         # The slot's number counts through P/NU * Tp, a power of two: the lane below, the step above.
         active = Signal()
         number = Signal((slots * steps - 1).bit_length())
-        following = Signal.like(number)  # the number of the next clock's slot, if there is one
+        following = Signal.like(number)  # the number of the next clock's slot, if there is one: number + active
         chunk = Signal(cfg.chunk_bits)
         fresh = Signal(init=1)  # readout: nothing accumulated yet in this slab
         index_bits = (slots - 1).bit_length()
@@ -103,15 +103,16 @@ class NeuronStage(wiring.Component):
         # Whether the chunk is a pixel's first or last one is known from registers: the second is first asked for in
         # the tile's second step.
         last, chunk_first, chunk_last = Signal(), Signal(init=1), Signal()
-        m.d.comb += [following.eq(number + active), last.eq(active & number.all())]
+        continues = Signal()
+        m.d.comb += [last.eq(active & number.all()), continues.eq(self.drained | (active & ~last))]
         m.d.sync += chunk_last.eq(chunk == self.chunks_last)
-        m.d.sync += [number.eq(following), active.eq(self.drained | (active & ~last))]
+        m.d.sync += [active.eq(continues), number.eq(following), following.eq(following + continues)]
         with m.If(active & index.all()):
             m.d.sync += fresh.eq(0)
         with m.If(last):
             m.d.sync += [chunk.eq(Mux(chunk_last, 0, chunk + 1)), chunk_first.eq(chunk_last)]
         with m.If(self.restart):
-            m.d.sync += [active.eq(0), number.eq(0), chunk.eq(0), chunk_first.eq(1), fresh.eq(1)]
+            m.d.sync += [active.eq(0), number.eq(0), following.eq(0), chunk.eq(0), chunk_first.eq(1), fresh.eq(1)]
 
         m.submodules.control = control = NeuronControl(config=cfg)
         controls = control.controls
