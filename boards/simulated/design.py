@@ -86,9 +86,7 @@ def cells() -> str:
     return Path(__file__).with_name("cells.v").read_text()
 
 
-def harness(
-    board: Board, platform: Any, text: str, *, busy: str = "dut.active", flash: bytes = b""
-) -> dict[str, str]:
+def harness(board: Board, platform: Any, text: str, *, busy: str = "dut.active", flash: bytes = b"") -> dict[str, str]:
     """``board.v`` with module ``board``, the top level's pins by their purpose, and the memories at its pins.
 
     busy: what says that time must pass.  flash: as of :func:`design`.

@@ -11,6 +11,7 @@ from boards.build import build
 from boards.host import FrameChannel, LinkDriver, SerialTransport
 from boards.registry import get_board
 from boards.simulated import SimulatedBoard, design_of_bitstream
+from boards.simulated.bitstream import _declared_once
 from boards.top import BoardTop
 from refmodel import datasets, golden
 from refmodel.builder import NetworkBuilder
@@ -62,6 +63,11 @@ def test_bitstream_runs_a_digit(tmp_path):
             got = host.infer(one)
             assert (list(got.values), got.argmax, got.clocks) == (results.tolist(), prediction, count)
         assert simulated.state().leds == {"ready"}
+
+
+def test_ports_are_declared_once():
+    text = "module top (input clk, output led_0__io);\n\nwire n1, clk, n_2;\nwire led_0__io;\nassign n1 = clk;\n"
+    assert _declared_once(text).split("\n")[2:] == ["wire n1, n_2;", "", "assign n1 = clk;", ""]
 
 
 def test_other_families_are_refused(tmp_path):
