@@ -16,7 +16,7 @@ from boards.host import FrameChannel, LinkDriver, SerialTransport
 from boards.host.frames import Request, frame
 from boards.link.protocol import Command, Error
 from boards.registry import get_board
-from boards.simulated import SimulatedBoard, design
+from boards.simulated import SimulatedBoard, State, design
 from refmodel import bundled, datasets, golden
 from refmodel.compiler import compile_network
 from refmodel.config import CoreConfig
@@ -62,6 +62,16 @@ def classify(board: SimulatedBoard, program, x: np.ndarray) -> None:
     host.close()
 
 
+def standing_still(board: SimulatedBoard) -> State:
+    """The board's state once its time stands still."""
+    for _ in range(300):
+        before = board.state()
+        time.sleep(0.2)
+        if board.state() == before:
+            return before
+    raise AssertionError("time goes on")
+
+
 def cpu_ticks(board: SimulatedBoard) -> int:
     """Processor time of the simulation so far, in ticks of the system."""
     fields = Path(f"/proc/{board.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -75,8 +85,7 @@ def test_small_core_over_the_port(small):
     x = random_input(np.random.default_rng(4), RANDOM, 3)
     with small() as board:
         classify(board, program, x)
-        time.sleep(0.3)
-        quiet = board.state()
+        quiet = standing_still(board)
         assert not quiet.busy and quiet.leds == {"ready"} and quiet.broken == 0 and quiet.sent > 0
         before = cpu_ticks(board)
         time.sleep(0.2)
