@@ -20,7 +20,7 @@ class ItemQueue(wiring.Component):
     push, entry: add an entry; a push while ``full`` is lost (the caller must not).
     full: all places are taken, whether or not one is freed in this clock.
     valid, head: the oldest entry, from the clock after its push on.
-    pop: drop it.
+    pop: drop it, if there is one.
     """
 
     def __init__(self, *, shape: data.StructLayout, depth: int):
@@ -39,18 +39,26 @@ class ItemQueue(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         valid = Signal(self._depth)
+        # The last place is free: a register beside ``valid``, for synthesis would join the last two places' multiplexers.
+        room = Signal(init=1)
         after = Signal(self._shape)
         m.d.comb += after.eq(self.entry)
         for place in reversed(range(self._depth)):
             entry = Signal(self._shape, name=f"entry{place}", reset_less=True)
-            behind = valid[place + 1] if place + 1 < self._depth else 0
-            ahead = valid[place - 1] if place else 1
-            with m.If(self.pop | ~valid[place]):
-                m.d.sync += entry.eq(Mux(behind, after, self.entry) if place + 1 < self._depth else self.entry)
-            # Taken if it was and nothing moves up without a successor, or by a push that finds the places before full.
-            m.d.sync += valid[place].eq(
-                Mux(self.pop, behind | (self.push & valid[place]), valid[place] | (self.push & ahead))
-            )
+            following = Signal(name=f"following{place}")
+            ahead = valid[place - 1] & ~self.pop if place else 1
+            if place + 1 < self._depth:
+                behind = valid[place + 1]
+                with m.If(self.pop | ~valid[place]):
+                    m.d.sync += entry.eq(Mux(behind, after, self.entry))
+            else:  # the last place takes only pushes, and there is none while it is taken
+                behind = 0
+                with m.If(room):
+                    m.d.sync += entry.eq(self.entry)
+                m.d.sync += room.eq(~following)
+            # Stays taken if nothing moves up or something follows; a push takes the first free place.
+            m.d.comb += following.eq(Mux(valid[place], ~self.pop | behind | self.push, self.push & ahead))
+            m.d.sync += valid[place].eq(following)
             after = entry
         m.d.comb += [self.full.eq(valid[-1]), self.valid.eq(valid[0]), self.head.eq(after)]
         return m

@@ -18,9 +18,10 @@ class ScanFront(wiring.Component):
     """Gives each item to the event lanes that have something in it, and releases the lanes together.
 
     Between walker and lanes are two registers: the item while its row of the occupancy memory is
-    read, and the item with what is occupied.  They stand still (``advance`` low) only while a lane
-    that wants the item in the second one has a full queue.  A lane takes an item if a word of it
-    is occupied, if it has a flag, or if it is the shortcut's.
+    read, and the item with what is occupied.  The second one stands still only while a lane that
+    wants its item has a full queue.  The walker and the first one learn of it a clock later
+    (``advance`` is a register); what they still send waits in a spare place.  A lane takes an item
+    if a word of it is occupied, if it has a flag, or if it is the shortcut's.
 
     At a boundary flag the lanes wait until the slowest lets its last event go; the bundle with
     that event carries SHIFT (next bit-plane) or DRAIN (next tile or chunk).  A drain also waits
@@ -58,29 +59,34 @@ class ScanFront(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         cfg = self._config
-        layout = item_layout(cfg)
+        layout, lane_count = item_layout(cfg), cfg.event_lanes
 
-        # The item whose row is read, and the item with what is occupied.
+        # The item whose row is read, and the item with what is occupied, which waits for the lanes.
         item, item_valid, forced = Signal(layout, reset_less=True), Signal(), Signal()  # by a flag or as a shortcut
-        held_item = Signal(layout, reset_less=True)
-        here = Signal(data.ArrayLayout(cfg.scan_words, cfg.event_lanes))
-        occupied = Signal(data.ArrayLayout(cfg.scan_words, cfg.event_lanes))
-        wants, full = Signal(cfg.event_lanes), Signal(cfg.event_lanes)
-        m.d.comb += self.advance.eq((wants & full) == 0)
-        for k in range(cfg.event_lanes):
+        wanted = data.StructLayout(
+            {"item": layout, "occupied": data.ArrayLayout(cfg.scan_words, lane_count), "wants": lane_count}
+        )
+        found, spare, held = Signal(wanted), Signal(wanted, reset_less=True), Signal(wanted)
+        full, going = Signal(lane_count), Signal(init=1)
+        m.d.comb += [self.advance.eq(going), found.item.eq(item)]
+        for k in range(lane_count):
             for word in range(cfg.scan_words):
-                filled = self.occupancy[word * cfg.event_lanes + k] | item.shortcut
-                m.d.comb += here[k][word].eq(item.words[word] & filled)
-        with m.If(self.advance):
+                filled = self.occupancy[word * lane_count + k] | item.shortcut
+                m.d.comb += found.occupied[k][word].eq(item.words[word] & filled)
+            m.d.comb += found.wants[k].eq(item_valid & (found.occupied[k].any() | forced))
+        with m.If(going):
             m.d.sync += [
                 item.eq(self.item),
                 item_valid.eq(self.valid),
                 forced.eq((self.item.flag != Flag.NONE) | self.item.shortcut),
-                held_item.eq(item),
-                occupied.eq(here),
+                spare.eq(found),
             ]
-            for k in range(cfg.event_lanes):
-                m.d.sync += wants[k].eq(item_valid & (here[k].any() | forced))
+        # What comes before ``going`` falls waits in the spare place.
+        passes = Signal()
+        m.d.comb += passes.eq((held.wants & full) == 0)
+        m.d.sync += going.eq(passes)
+        with m.If(passes):
+            m.d.sync += held.eq(Mux(going, found, spare))
 
         lanes = []
         for k in range(cfg.event_lanes):
@@ -89,9 +95,9 @@ class ScanFront(wiring.Component):
             lanes.append(lane)
             m.d.comb += [
                 full[k].eq(lane.full),
-                lane.push.eq(wants[k] & self.advance),
-                lane.item.eq(held_item),
-                lane.item.words.eq(occupied[k]),
+                lane.push.eq(held.wants[k] & passes),
+                lane.item.eq(held.item),
+                lane.item.words.eq(held.occupied[k]),
                 lane.shared_taps.eq(self.shared_taps),
                 self.reads[k].en.eq(lane.read.en),
                 self.reads[k].addr.eq(lane.read.addr),
@@ -102,7 +108,7 @@ class ScanFront(wiring.Component):
             m.d.comb += self.bundle.events[k].eq(lane.event)
 
         # Barrier
-        release, drains = Signal(), Signal()
+        releases, release, drains = Signal(), Signal(), Signal()  # in the next clock, in this one
         rested, rested_next = Signal(init=1), Signal()
         rest = Signal(range(cfg.slots_per_chunk))
         m.d.comb += [
@@ -111,11 +117,9 @@ class ScanFront(wiring.Component):
             self.drained_last.eq(release & (lanes[0].flag == Flag.DRAIN_LAST)),
             rested_next.eq(~self.drained & (rested | (rest == 0))),
         ]
-        m.d.comb += [lane.release.eq(release) for lane in lanes]
-        m.d.sync += [
-            release.eq(Cat(lane.ends for lane in lanes).all() & (lanes[0].shifts | rested_next)),
-            rested.eq(rested_next),
-        ]
+        m.d.comb += releases.eq(Cat(lane.ends for lane in lanes).all() & (lanes[0].shifts | rested_next))
+        m.d.comb += [lane.release.eq(releases) for lane in lanes]
+        m.d.sync += [release.eq(releases), rested.eq(rested_next)]
         # The next drain may come R clocks after this one.
         with m.If(self.drained):
             m.d.sync += rest.eq(cfg.slots_per_chunk - 2)

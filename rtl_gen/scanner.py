@@ -36,7 +36,7 @@ class EventScanner(wiring.Component):
     ends, shifts: in the next clock the emitter's word will have a flag, and at most one event left, which goes
         then; the flag will be SHIFT.
     flag: of the emitter's word.
-    release: drop it at the end of this clock (only in clocks after ``ends``).
+    release: drop it at the end of the next clock (only with ``ends``).
     """
 
     def __init__(self, *, config: CoreConfig):
@@ -62,8 +62,8 @@ class EventScanner(wiring.Component):
         cfg = self._config
         width, steps = cfg.channels_per_word, cfg.time_lanes
         layout = item_layout(cfg)
-        shown_keep, done = Signal(), Signal(init=1)  # a word for the emitter waits; the emitter's ends by itself
-        free, move, issue = Signal(), Signal(), Signal()
+        shown_keep, done = Signal(), Signal(init=1)  # a word for the emitter waits; the emitter's ends in this clock
+        move, issue = Signal(), Signal()
 
         m.submodules.queue = queue = ItemQueue(shape=layout, depth=cfg.fifo_depth)
         m.d.comb += [queue.push.eq(self.push), queue.entry.eq(self.item), self.full.eq(queue.full)]
@@ -72,14 +72,12 @@ class EventScanner(wiring.Component):
         item, item_valid, item_last = Signal(layout, reset_less=True), Signal(), Signal()
         m.d.comb += [
             item_last.eq(~at_least(item.words, 2)),
-            queue.pop.eq(queue.valid & (~item_valid | (issue & item_last))),
+            queue.pop.eq(~item_valid | (issue & item_last)),
         ]
         with m.If(queue.pop):
-            m.d.sync += [item.eq(queue.head), item_valid.eq(1)]
-        with m.Elif(issue):
-            m.d.sync += item.words.eq(without_lowest(item.words))
-            with m.If(item_last):
-                m.d.sync += item_valid.eq(0)
+            m.d.sync += [item.eq(queue.head), item_valid.eq(queue.valid)]
+        with m.If(issue | ~item_valid):
+            m.d.sync += item.words.eq(Mux(~item_valid | item_last, queue.head.words, without_lowest(item.words)))
 
         # The word that the memory read last.
         read_valid, read_shortcut, read_null = Signal(), Signal(), Signal()
@@ -101,7 +99,7 @@ class EventScanner(wiring.Component):
         # The word in its output register.
         shown_null = Signal(reset_less=True)
         shown_tag, shown_flag = Signal(cfg.tag_bits, reset_less=True), Signal(2, reset_less=True)
-        m.d.comb += [move.eq(~shown_keep | free), self.read.move.eq(move)]
+        m.d.comb += [move.eq(~shown_keep | done), self.read.move.eq(move)]
         with m.If(move):
             m.d.sync += [
                 shown_keep.eq(read_valid & ~read_shortcut),
@@ -117,28 +115,32 @@ class EventScanner(wiring.Component):
         tag, flagged = Signal(cfg.tag_bits, reset_less=True), Signal()
         word, load = self.read.data, Signal()
         m.d.comb += [
-            free.eq(done | self.release),
-            load.eq(shown_keep & free),
-            busy.eq(Cat(word.word_select(c, steps).any() & ~shown_null for c in range(width))),
+            load.eq(shown_keep & done),
+            busy.eq(Cat(word.word_select(c, steps).any() for c in range(width))),
             self.event.valid.eq(remaining.any()),
             self.event.mask.eq(choose_lowest(remaining, [masks[c] for c in range(width)])),
             self.event.weight.eq(Cat(lowest(remaining), tag) if width > 1 else tag),
         ]
         with m.If(load):
-            m.d.sync += [masks.eq(word), remaining.eq(busy), tag.eq(shown_tag), self.flag.eq(shown_flag)]
+            m.d.sync += [
+                masks.eq(word),
+                remaining.eq(Mux(shown_null, 0, busy)),
+                tag.eq(shown_tag),
+                self.flag.eq(shown_flag),
+            ]
         with m.Else():
             m.d.sync += remaining.eq(without_lowest(remaining))
-        # Whether the word will end with the next clock: by itself (``done``, also if there is none), or if it may.
+        # Whether the word will end with the next clock: by itself (or if there is none), or if it may.
         shown_flagged, one_shown, one_left = Signal(), Signal(), Signal()
         m.d.comb += [
             shown_flagged.eq(shown_flag != Flag.NONE),
-            one_shown.eq(~at_least(busy, 2)),
+            one_shown.eq(shown_null | ~at_least(busy, 2)),
             one_left.eq(~at_least(remaining, 3)),
-            self.ends.eq(Mux(load, shown_flagged & one_shown, flagged & ~self.release & one_left)),
+            self.ends.eq(Mux(load, shown_flagged & one_shown, flagged & ~done & one_left)),
             self.shifts.eq(Mux(load, shown_flag == Flag.SHIFT, self.flag == Flag.SHIFT)),
         ]
         m.d.sync += [
-            flagged.eq(Mux(load, shown_flagged, flagged & ~self.release)),
-            done.eq(Mux(load, ~shown_flagged & one_shown, free | (~flagged & one_left))),
+            flagged.eq(Mux(load, shown_flagged, flagged & ~done)),
+            done.eq(Mux(load, ~shown_flagged & one_shown, done | (~flagged & one_left)) | self.release),
         ]
         return m

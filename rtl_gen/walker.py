@@ -98,24 +98,28 @@ class WindowWalker(wiring.Component):
         row_valid, step, turn = Signal(), Signal(), Signal(init=1)
         lead, sc_last, has_shortcut = Signal(), Signal(), Signal()
         sc_plane = Signal(d.sc_planes.shape())
-        a_shortcut, sc_step = Signal(addr_bits), Signal(addr_bits)
+        a_shortcut, sc_chunk_end = Signal(addr_bits), Signal(addr_bits)  # and its step after a chunk's last plane
         null, of_last_tile = Signal(), Signal()
         first, last = Signal(addr_bits), Signal(addr_bits)  # words of the image row
         rows, rows_left = Signal(cfg.kernel_bits), Signal(cfg.kernel_bits)  # of a plane, beside the first; to come
         last_inside = Signal(signed(addr_bits + 1))  # last position of a window that does not reach beyond
-        one_row, one_plane, one_chunk = Signal(), Signal(), Signal()
+        slack_x = Signal(signed(addr_bits + 2))
+        one_row, one_plane, one_chunk, one_sc_plane = Signal(), Signal(), Signal(), Signal()
+        plane_will_be_last, chunk_will_be_last = Signal(), Signal()
         plane, chunk = Signal(d.planes_last.shape()), Signal(cfg.chunk_bits)  # to come
         a_plane, a_row = Signal(addr_bits), Signal(addr_bits)  # of the image row's word 0
+        to_next_plane = Signal(addr_bits)
         tile_tag, tag = Signal(tag_bits), Signal(tag_bits)  # of the image row's word 0
         # The row of this clock is the plane's, the chunk's, the tile's last one.
         plane_end, plane_last, chunk_last, tile_end = Signal(init=1), Signal(), Signal(), Signal(init=1)
         m.d.comb += [
             step.eq(self.advance & turn),
-            sc_last.eq(sc_plane[1:] == 0),
+            chunk_will_be_last.eq(Mux(tile_end, one_chunk, chunk_last | (plane_last & (chunk == 1)))),
         ]
         m.d.sync += [
             next_tile.eq(step & tile_end & tile_valid),
             has_shortcut.eq(d.sc_planes != 0),
+            one_sc_plane.eq(d.sc_planes[1:] == 0),
             one_plane.eq(d.planes_last == 0),
             one_chunk.eq(d.chunks_last == 0),
             last_inside.eq(d.line_last - d.kernel_last),
@@ -128,17 +132,23 @@ class WindowWalker(wiring.Component):
         tile_rows, tile_null, tile_one_row = Signal(cfg.kernel_bits), Signal(), Signal()
         m.d.comb += [
             end.eq(x + d.kernel_last),
+            slack_x.eq(last_inside - x),
             Cat(tile_rows, tile_null).eq(d.kernel_y_last + y + Mux(slack_y[-1], slack_y, 0)),
             tile_one_row.eq(tile_null | (tile_rows == 0)),
             top.eq(tile_end | plane_last),
-            begin_address.eq(Mux(tile_end, tile_address, a_plane + Mux(plane_last, d.chunk_step, d.plane_step))),
+            plane_will_be_last.eq(Mux(top, one_plane, plane == 1)),
+            begin_address.eq(Mux(tile_end, tile_address, a_plane + to_next_plane)),
             begin_tag.eq(Mux(tile_end, tag_y - x, tile_tag)),
             plane_tag.eq(begin_tag + Mux(top, d.top_tag, 0) if cfg.signed_sources else begin_tag),
         ]
         # Registers of the same step share their enable: the conditions are registers, too, so that a late ``advance``
         # passes little logic.
         with m.If(step & lead):
-            m.d.sync += [a_shortcut.eq(a_shortcut + sc_step), sc_plane.eq(Mux(sc_last, d.sc_planes, sc_plane - 1))]
+            m.d.sync += [
+                a_shortcut.eq(a_shortcut + Mux(sc_last, sc_chunk_end, d.sc_plane_step)),
+                sc_plane.eq(Mux(sc_last, d.sc_planes, sc_plane - 1)),
+                sc_last.eq(Mux(sc_last, one_sc_plane, sc_plane == 2)),
+            ]
         with m.If(step & ~lead):
             m.d.sync += [
                 a_row.eq(Mux(plane_end, begin_address, a_row + d.line_words)),
@@ -150,15 +160,17 @@ class WindowWalker(wiring.Component):
                 a_plane.eq(begin_address),
                 tile_tag.eq(begin_tag),
                 plane.eq(Mux(top, d.planes_last, plane - 1)),
-                plane_last.eq(Mux(top, one_plane, plane == 1)),
+                plane_last.eq(plane_will_be_last),
+                to_next_plane.eq(Mux(plane_will_be_last, d.chunk_step, d.plane_step)),
                 chunk.eq(Mux(tile_end, d.chunks_last, chunk - plane_last)),
-                chunk_last.eq(Mux(tile_end, one_chunk, chunk_last | (plane_last & (chunk == 1)))),
+                chunk_last.eq(chunk_will_be_last),
+                sc_chunk_end.eq(Mux(chunk_will_be_last, d.sc_pixel_step, d.sc_chunk_step)),
             ]
         with m.If(step & tile_end):
             m.d.sync += [
                 row_valid.eq(tile_valid),
                 first.eq(Mux(x[-1], 0, x)),
-                last.eq(Mux(x > last_inside, d.line_last, end)),
+                last.eq(Mux(slack_x[-1], d.line_last, end)),
                 null.eq(tile_null),
                 rows.eq(tile_rows),
                 one_row.eq(tile_one_row),
@@ -185,15 +197,7 @@ class WindowWalker(wiring.Component):
         with m.If(next_tile):
             m.d.sync += of_last_tile.eq(tile_last)
         with m.If(self.start):
-            m.d.sync += [a_shortcut.eq(d.sc), sc_plane.eq(d.sc_planes)]
-
-        # Shortcut words.
-        with m.If(~sc_last):
-            m.d.comb += sc_step.eq(d.sc_plane_step)
-        with m.Elif(~chunk_last):
-            m.d.comb += sc_step.eq(d.sc_chunk_step)
-        with m.Else():
-            m.d.comb += sc_step.eq(d.sc_pixel_step)
+            m.d.sync += [a_shortcut.eq(d.sc), sc_plane.eq(d.sc_planes), sc_last.eq(d.sc_planes[1:] == 0)]
 
         # The row's addresses.
         ready, row_first, row_last, row_delta = Signal(), Signal(addr_bits), Signal(addr_bits), Signal(tag_bits)
