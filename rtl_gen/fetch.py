@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from refmodel.config import CoreConfig
 
-from .layouts import bundle_layout, descriptor_layout
+from .layouts import bundle_layout, counts_words, descriptor_layout
 from .occupancy import OccupancyMemory
 from .scan_front import ScanFront
 from .spike_memory import slice_read
@@ -58,6 +58,7 @@ class Fetch(wiring.Component):
             occupancy.read.en.eq(front.advance),
             occupancy.read.row.eq(walker.row),
             front.occupancy.eq(occupancy.read.data),
+            *([front.several.eq(occupancy.read.several)] if counts_words(cfg) else []),
             front.valid.eq(walker.valid),
             front.item.eq(walker.item),
             front.shared_taps.eq(self.descriptor.shared_taps),

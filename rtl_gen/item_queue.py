@@ -39,7 +39,7 @@ class ItemQueue(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         valid = Signal(self._depth)
-        # The last place is free: a register beside ``valid``, for synthesis would join the last two places' multiplexers.
+        # The last place is free: a register beside ``valid``, or synthesis joins the last two places' multiplexers.
         room = Signal(init=1)
         after = Signal(self._shape)
         m.d.comb += after.eq(self.entry)

@@ -67,6 +67,20 @@ def item_layout(config: CoreConfig) -> data.StructLayout:
     )
 
 
+def counts_words(config: CoreConfig) -> bool:
+    """Whether the occupancy memory also says which slices have several channels with a spike.
+
+    Wide words take too long to count when they have been read; narrow ones do without the bits.
+    """
+    return config.channels_per_word > 2
+
+
+def lane_item_layout(config: CoreConfig) -> data.StructLayout:
+    """An item as a lane queues it: ``words`` are those with spikes; ``several``: with more than one channel's."""
+    members = {name: field.shape for name, field in item_layout(config)}
+    return data.StructLayout(members | ({"several": config.scan_words} if counts_words(config) else {}))
+
+
 def event_layout(config: CoreConfig) -> data.StructLayout:
     """An event: weight address in the slab, mask over time."""
     return data.StructLayout({"valid": 1, "weight": config.weight_addr_bits, "mask": config.time_lanes})

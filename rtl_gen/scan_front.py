@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from refmodel.config import CoreConfig
 from refmodel.layout import ArrayOp, Flag
 
-from .layouts import bundle_layout, item_layout
+from .layouts import bundle_layout, counts_words, item_layout
 from .scanner import EventScanner
 from .spike_memory import slice_read
 
@@ -31,7 +31,7 @@ class ScanFront(wiring.Component):
     Members
     -------
     valid, item: the walker's item; advance: it is taken.
-    occupancy: row of the occupancy memory of the item taken last.
+    occupancy, several: row of the occupancy memory of the item taken last.
     shared_taps: from the descriptor.
     reads: the lanes' slices of the spike memory.
     shortcut_push: bit k: ``reads[k].data`` is a shortcut word's slice.
@@ -41,12 +41,14 @@ class ScanFront(wiring.Component):
 
     def __init__(self, *, config: CoreConfig):
         self._config = config
+        words = config.scan_words * config.event_lanes
         super().__init__(
             {
                 "valid": In(1),
                 "item": In(item_layout(config)),
                 "advance": Out(1),
-                "occupancy": In(config.scan_words * config.event_lanes),
+                "occupancy": In(words),
+                **({"several": In(words)} if counts_words(config) else {}),
                 "shared_taps": In(1),
                 "reads": Out(slice_read(config)).array(config.event_lanes),
                 "shortcut_push": Out(config.event_lanes),
@@ -64,11 +66,18 @@ class ScanFront(wiring.Component):
         # The item whose row is read, and the item with what is occupied, which waits for the lanes.
         item, item_valid, forced = Signal(layout, reset_less=True), Signal(), Signal()  # by a flag or as a shortcut
         wanted = data.StructLayout(
-            {"item": layout, "occupied": data.ArrayLayout(cfg.scan_words, lane_count), "wants": lane_count}
+            {
+                "item": layout,
+                "occupied": data.ArrayLayout(cfg.scan_words, lane_count),
+                "several": cfg.scan_words * lane_count if counts_words(cfg) else 0,
+                "wants": lane_count,
+            }
         )
         found, spare, held = Signal(wanted), Signal(wanted, reset_less=True), Signal(wanted)
         full, going = Signal(lane_count), Signal(init=1)
         m.d.comb += [self.advance.eq(going), found.item.eq(item)]
+        if counts_words(cfg):
+            m.d.comb += found.several.eq(self.several)
         for k in range(lane_count):
             for word in range(cfg.scan_words):
                 filled = self.occupancy[word * lane_count + k] | item.shortcut
@@ -96,8 +105,9 @@ class ScanFront(wiring.Component):
             m.d.comb += [
                 full[k].eq(lane.full),
                 lane.push.eq(held.wants[k] & passes),
-                lane.item.eq(held.item),
+                *(lane.item[name].eq(held.item[name]) for name, _ in layout if name != "words"),
                 lane.item.words.eq(held.occupied[k]),
+                *([lane.item.several.eq(held.several[k::lane_count])] if counts_words(cfg) else []),
                 lane.shared_taps.eq(self.shared_taps),
                 self.reads[k].en.eq(lane.read.en),
                 self.reads[k].addr.eq(lane.read.addr),

@@ -11,7 +11,7 @@ from refmodel.layout import Flag
 
 from .bits import at_least, choose_lowest, lowest, without_lowest
 from .item_queue import ItemQueue
-from .layouts import event_layout, item_layout
+from .layouts import counts_words, event_layout, lane_item_layout
 from .spike_memory import slice_read
 
 
@@ -44,7 +44,7 @@ class EventScanner(wiring.Component):
         super().__init__(
             {
                 "push": In(1),
-                "item": In(item_layout(config)),
+                "item": In(lane_item_layout(config)),
                 "full": Out(1),
                 "shared_taps": In(1),
                 "read": Out(slice_read(config)),
@@ -61,7 +61,7 @@ class EventScanner(wiring.Component):
         m = Module()
         cfg = self._config
         width, steps = cfg.channels_per_word, cfg.time_lanes
-        layout = item_layout(cfg)
+        layout = lane_item_layout(cfg)
         shown_keep, done = Signal(), Signal(init=1)  # a word for the emitter waits; the emitter's ends in this clock
         move, issue = Signal(), Signal()
 
@@ -132,10 +132,19 @@ class EventScanner(wiring.Component):
             m.d.sync += remaining.eq(without_lowest(remaining))
         # Whether the word will end with the next clock: by itself (or if there is none), or if it may.
         shown_flagged, one_shown, one_left = Signal(), Signal(), Signal()
+        if counts_words(cfg):
+            read_one, few = Signal(), Signal()
+            with m.If(issue):
+                several = choose_lowest(item.words, [item.several[i] for i in range(cfg.scan_words)])
+                m.d.sync += read_one.eq((item.words == 0) | ~several)
+            with m.If(move):
+                m.d.sync += one_shown.eq(read_one)
+            m.d.sync += few.eq(Mux(load, shown_null | ~at_least(busy, 3), ~at_least(remaining, 4)))
+            m.d.comb += one_left.eq(few)
+        else:
+            m.d.comb += [one_shown.eq(shown_null | ~at_least(busy, 2)), one_left.eq(~at_least(remaining, 3))]
         m.d.comb += [
             shown_flagged.eq(shown_flag != Flag.NONE),
-            one_shown.eq(shown_null | ~at_least(busy, 2)),
-            one_left.eq(~at_least(remaining, 3)),
             self.ends.eq(Mux(load, shown_flagged & one_shown, flagged & ~done & one_left)),
             self.shifts.eq(Mux(load, shown_flag == Flag.SHIFT, self.flag == Flag.SHIFT)),
         ]
