@@ -7,6 +7,7 @@ import pytest
 
 from boards.registry import BOARDS, get_board
 from boards.top import BoardTop
+from boards.uart import baud_divisor
 from refmodel.errors import BoardError
 from rtl_gen.store import spram_tiles
 
@@ -36,3 +37,9 @@ def test_top_runs_at_the_target(board, stub_core):
 def test_unknown_board_names_the_known_ones():
     with pytest.raises(BoardError, match="board 'ice' is not known; use one of colorlight_5a75b, ecpix5_45f"):
         get_board("ice")
+
+
+@pytest.mark.parametrize("baud", [115_200, 1_000_000, 3_000_000])
+@pytest.mark.parametrize("board", BOARDS.values(), ids=lambda board: board.name)
+def test_every_board_makes_the_usual_speeds(board, baud):
+    assert abs(board.clock_hz / baud_divisor(board.clock_hz, baud) / baud - 1) <= 0.02
