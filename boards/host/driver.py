@@ -139,6 +139,7 @@ class LinkDriver:
 
     def _ask(self, command: Command) -> Reply:
         """HELLO, STATUS or OPEN until it is answered."""
+        problem: LinkError | None = None
         for attempt in range(TRIES):
             if attempt:
                 self.retries += 1
@@ -153,11 +154,12 @@ class LinkDriver:
                 if (reply.command, reply.session, reply.sequence) == (command, self._session, self._query):
                     if reply.error == Error.NONE:
                         return reply
-                    if reply.error not in _AGAIN:
-                        raise LinkError(reply.error)
+                    problem = LinkError(reply.error)  # unless it is the answer to a stranger's frame with our numbers
                     break
                 if reply.command == 0:  # ours may be the frame that it could not read
                     patience = self._timeout / 4
+        if problem is not None:
+            raise problem
         raise BoardError(
             f"the board did not answer {TRIES} times within {self._timeout:g} s; "
             "check power, cable, baud rate and that the bitstream is loaded"

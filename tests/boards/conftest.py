@@ -216,7 +216,7 @@ def small_config() -> CoreConfig:
     return CoreConfig(store_depth=64, spike_depth=32, result_depth=5, max_planes=4)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stub_core() -> type[StubCore]:
     return StubCore
 

@@ -62,8 +62,11 @@ def test_identify(board):
     [
         {},
         {"result_depth": 1},
-        {"membrane_width": 19, "result_depth": 40},
-        {"output_lanes": 16, "event_lanes": 4, "neuron_units": 2, "time_lanes": 16, "max_planes": 8},  # wide spikes
+        pytest.param({"membrane_width": 19, "result_depth": 40}, marks=pytest.mark.slow),
+        pytest.param(  # wide spikes
+            {"output_lanes": 16, "event_lanes": 4, "neuron_units": 2, "time_lanes": 16, "max_planes": 8},
+            marks=pytest.mark.slow,
+        ),
         {"store_depth": 1 << 17},  # addresses of three bytes
     ],
     ids=lambda changes: "-".join(changes) or "small",
@@ -72,7 +75,7 @@ def test_load_and_infer(small_config, link_bench, sim_transport, driver_of, chan
     config = replace(small_config, **changes)
     driver = driver_of(sim_transport(link_bench(config, timeout=TIMEOUT)), config, timeout=20)
     rng = random.Random(7)
-    image = [rng.getrandbits(config.store_width) for _ in range(40 if not changes else 20)]
+    image = [rng.getrandbits(config.store_width) for _ in range(12)]
     spikes = [[rng.getrandbits(config.spike_width) for _ in range(9)] for _ in range(2)]
     classes = config.result_depth
     assert driver.load_program(_program(config, image, classes=classes))
@@ -203,27 +206,27 @@ def test_two_hosts(board, driver_of):
 
 
 def test_damage_on_both_lines_is_mended(board):
-    """One byte in forty changed or lost on the way there, one in eighty on the way back."""
-    rng = random.Random(5)
+    """One byte in 125 changed or lost on the way there, one in 250 on the way back."""
+    rng, back = random.Random(5), random.Random(6)
 
     def damage(data):
         out = bytearray()
         for byte in data:
             chance = rng.random()
-            if chance > 0.0125:
-                out.append(byte ^ (1 << rng.randrange(8)) if chance < 0.025 else byte)
+            if chance > 0.004:
+                out.append(byte ^ (1 << rng.randrange(8)) if chance < 0.008 else byte)
         return bytes(out)
 
-    image = [rng.getrandbits(board.config.store_width) for _ in range(10)]
+    image = [rng.getrandbits(board.config.store_width) for _ in range(6)]
     board.transport.damage = damage
-    board.transport.lose = lambda byte: rng.random() < 0.0125
+    board.transport.lose = lambda byte: back.random() < 0.004
     board.driver.load_program(_program(board.config, image))
     inputs = [[rng.randrange(1000) for _ in range(3)] for _ in range(3)]
     for one, got in zip(inputs, board.driver.infer_many(inputs), strict=True):
         assert [(value - part) % (1 << 24) for value, part in zip(got.values, one, strict=True)] == [
             word % (1 << 24) for word in image[:3]
         ]
-    assert board.driver.retries > 3
+    assert board.driver.retries > 0
 
 
 def test_a_reset_board_is_told_apart(board, link_bench, sim_transport):
@@ -244,6 +247,7 @@ def test_random_bytes_never_hang(board):
     assert board.driver.infer([1, 2, 3]).values == (5, 7, 9)
 
 
+@pytest.mark.slow
 def test_longest_frame(board):
     count = (FRAME_BYTES - 12) // 8
     assert board.driver.load_program(_program(board.config, list(range(2 * count + 1))))
