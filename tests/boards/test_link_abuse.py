@@ -1,7 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """Abuse of the link: after any frames and bytes whatever, the next inference is exact, and soon.
 
-A core's stand-in under Verilator, behind the whole top level's pins: 2,000 frames take seconds.
+A core's stand-in under Verilator, behind the whole top level's pins: thousands of frames take a minute.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def _survives(board, acts, batch, seed):
     driver.close()
 
 
-def test_some_thousand_acts(board):
-    _survives(board, 2_000, 100, 1)
+def test_some_hundred_acts(board):
+    _survives(board, 500, 50, 1)
 
 
 @pytest.mark.slow
