@@ -16,6 +16,7 @@ from skipspike import api
 from skipspike.cli import app
 from skipspike.cores import core_for
 from skipspike.models import open_network, quantised
+from skipspike.simulation import agrees
 
 #: 45,377 words of 128 bits: more than all block RAM of the largest board.
 LARGE = "zoo:sew-resnet18,width=1/4,size=16,classes=10"
@@ -72,3 +73,10 @@ def test_names_the_way_out() -> None:
 def test_verify_flash(tmp_path: Any) -> None:
     said = CliRunner().invoke(app, ["verify-flash", str(tmp_path), "--json"])
     assert said.exit_code == 1 and "nothing was built there" in said.stderr and not said.stdout
+
+
+@pytest.mark.slow
+def test_large_network_clock_by_clock() -> None:
+    """The whole network from SDRAM, in Verilator."""
+    result = api.simulate(LARGE, board="ulx3s_85f+sdram", samples=1)
+    assert agrees(result), result["first_mismatch"]
