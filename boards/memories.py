@@ -20,6 +20,7 @@ from rtl_gen.flash_reader import FlashReader
 from rtl_gen.flash_stream import FlashStream
 from rtl_gen.sdram import SdramController
 
+from .boot import BootLoader
 from .flash_image import HEADER_BYTES
 
 #: What SDRAMs ask for after power comes, in seconds.
@@ -58,27 +59,39 @@ def add_sdram(m: Module, platform: Any, config: CoreConfig, core: Any, clock_hz:
     return starting
 
 
-def add_flash_store(m: Module, platform: Any, config: CoreConfig, core: Any, offset: int | None) -> Signal:
-    """The program's words from the board's flash, behind the header at ``offset``; high until the flash is awake.
+def add_flash(m: Module, platform: Any, config: CoreConfig, core: Any, link: Any, offset: int | None) -> Signal:
+    """Start from the board's flash, whose program part lies at ``offset``; the result is high until it is over.
 
+    The program goes through the link's loader, which judges its CRC-32, into the resting store; with store "flash" its
+    words go nowhere, and come from the flash at every run.
     BoardError for a board whose flash the FPGA cannot read.
     """
     if offset is None:
         raise BoardError("the board's flash cannot be read by the FPGA: use another store")
-    m.submodules.flash_reader = reader = FlashReader(addresses=(offset + HEADER_BYTES,))
-    m.submodules.flash_stream = words = FlashStream(config)
+    m.submodules.flash_reader = reader = FlashReader(addresses=(offset, offset + HEADER_BYTES))
+    m.submodules.boot = boot = BootLoader(config)
     add_flash_pins(m, platform, reader.spi)
-    connect(m, core.words, words.words)
-    starting = Signal()
+    connect(m, boot.port, link.boot)
     m.d.comb += [
-        reader.go.eq(words.go),
-        reader.want.eq(words.want),
-        words.open.eq(reader.open),
-        words.valid.eq(reader.valid),
-        words.byte.eq(reader.byte),
-        starting.eq(~reader.awake),
+        reader.go.eq(boot.go),
+        reader.want.eq(boot.want),
+        boot.awake.eq(reader.awake),
+        boot.open.eq(reader.open),
+        boot.valid.eq(reader.valid),
+        boot.byte.eq(reader.byte),
+        boot.program_valid.eq(link.program_valid),
+        link.booting.eq(boot.booting),
+        link.fault.eq(boot.fault),
     ]
-    return starting
+    if config.store == "flash":
+        m.submodules.flash_stream = words = FlashStream(config)
+        connect(m, core.words, words.words)
+        m.d.comb += [words.open.eq(reader.open), words.valid.eq(reader.valid), words.byte.eq(reader.byte)]
+        with m.If(~boot.booting):
+            m.d.comb += [reader.go.eq(words.go), reader.want.eq(words.want), reader.which.eq(1)]
+        with m.If(~boot.booting & ~link.load.payload.space):  # a host cannot write there, and gets an error
+            m.d.comb += [core.load.valid.eq(0), link.load.ready.eq(0)]
+    return boot.booting
 
 
 def add_flash_pins(m: Module, platform: Any, spi: Any) -> None:

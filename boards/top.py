@@ -15,7 +15,7 @@ from amaranth.lib.wiring import connect
 from refmodel.config import CoreConfig
 
 from .link import HostLink
-from .memories import add_flash_store, add_sdram
+from .memories import add_flash, add_sdram
 from .pll import EcpPll, IcePll, ecp5_pll, ice40_pll
 from .registry import Board
 from .uart import UartRx, UartTx, baud_divisor
@@ -44,6 +44,7 @@ class BoardTop(Elaboratable):
     baud: speed of the host link; the board's default if not given.
     timeout: seconds after which the host link gives up a frame or a command; rounded up to 2**n clocks.
     core: makes the core from ``(config=..., store_init=...)``.
+    boot: look for a program in the flash at start, on a board that has such a flash; a store in the flash always does.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class BoardTop(Elaboratable):
         baud: int | None = None,
         timeout: float = 0.08,
         core: CoreFactory = _default_core,
+        boot: bool = False,
     ) -> None:
         self._board = board
         self._config = config or board.core
@@ -64,6 +66,7 @@ class BoardTop(Elaboratable):
         self._divisor = baud_divisor(self.clock_hz, baud or board.baud)
         self._timeout = timeout
         self._core = core
+        self._boot = boot or self._config.store == "flash"
 
     @property
     def board(self) -> Board:
@@ -99,6 +102,7 @@ class BoardTop(Elaboratable):
             timeout=round(self._timeout * self.clock_hz),
             clock_hz=self.clock_hz,
             image=self._store_init,
+            boot=self._boot,
         )
         m.d.comb += [rx.rx.eq(rx_buffer.i), tx_buffer.o.eq(tx.tx), link.rx_error.eq(rx.framing | rx.overrun)]
         connect(m, rx.o, link.rx)
@@ -113,9 +117,8 @@ class BoardTop(Elaboratable):
         starting = Signal()  # a memory beside the FPGA is not ready yet
         if self._config.store == "sdram":
             m.d.comb += starting.eq(add_sdram(m, platform, self._config, core, self.clock_hz))
-        elif self._config.store == "flash":
-            offset = self._board.flash_offset
-            m.d.comb += starting.eq(add_flash_store(m, platform, self._config, core, offset))
+        elif self._boot:
+            m.d.comb += starting.eq(add_flash(m, platform, self._config, core, link, self._board.flash_offset))
 
         # Looked at by boards.simulated: while it is high, time must pass.
         active = Signal()

@@ -31,21 +31,22 @@ def simulated_board(
     from boards.simulated import SimulatedBoard
 
     if folder is not None:
-        found, config, image = _built(Path(folder))
+        found, config, image, flash = _built(Path(folder))
         if board is not None and board != found.name:
             raise BoardError(f"{folder} is a build for {found.name}, not for {board}")
     elif board is not None:
-        found, config, image = get_board(board), None, ()
+        found, config, image, flash = get_board(board), None, (), b""
     else:
         raise BoardError("name a board, or the folder of a build")
     progress(f"simulating {found.title}; the first start of a design compiles it, which takes some minutes", None)
-    simulated = SimulatedBoard(found, config, image, seed=seed)
+    simulated = SimulatedBoard(found, config, image, seed=seed, flash=flash)
     simulated.start()
     return simulated
 
 
-def _built(folder: Path) -> tuple[Any, Any, tuple[int, ...]]:
-    """Board, core and the store's first words of a build."""
+def _built(folder: Path) -> tuple[Any, Any, tuple[int, ...], bytes]:
+    """Board, core, the store's first words and the program in the flash of a build."""
+    from boards.flash_files import PROGRAM
     from boards.registry import get_board
     from boards.report import read_record
     from refmodel.config import CoreConfig
@@ -60,7 +61,8 @@ def _built(folder: Path) -> tuple[Any, Any, tuple[int, ...]]:
             image = tuple(int(line, 16) for line in (folder / "program.hex").read_text().split())
         except (OSError, ValueError) as error:
             raise BoardError(f"{folder} holds no program ({error}): build again") from None
-    return get_board(str(record.get("board"))), config, image
+    flash = folder / PROGRAM
+    return get_board(str(record.get("board"))), config, image, flash.read_bytes() if flash.is_file() else b""
 
 
 def mount(group: typer.Typer, finish: Callable[..., None]) -> None:

@@ -315,6 +315,11 @@ class LinkDriver:
             raise BoardError("the program was compiled for another core configuration; compile it for this one")
         self._program = None
         sent = always or not self.commit(program.image)
+        if sent and self._config.store == "flash":
+            raise BoardError(
+                "the program in the board's flash is another one; put this one's flash image there: "
+                "skipspike load --flash"
+            )
         if sent:
             self.write(0, enumerate(program.image))
             if not self.commit(program.image):

@@ -48,14 +48,14 @@ def small(folder: Path) -> Callable[[], SimulatedBoard]:
     return lambda: SimulatedBoard("icebreaker", SMALL, design=made, folder=folder)
 
 
-def classify(board: SimulatedBoard, program, x: np.ndarray) -> None:
-    """Every input over the port, exact in every result and clock."""
+def classify(board: SimulatedBoard, program, x: np.ndarray, *, loads: bool = True) -> None:
+    """Every input over the port, exact in every result and clock; ``loads``: the board has not got the program yet."""
     expected = golden.run(program.network, x, keep=True)
     clocks = run_timing(program, expected.tensors).clocks
     channel = FrameChannel(SerialTransport(board.port, baud=board.board.baud))
     host = LinkDriver(channel, board.config, timeout=60)
     host.open()
-    host.load_program(program)
+    assert host.load_program(program) is loads or loads
     results = zip(host.infer_many(x), expected.results, expected.predictions, clocks, strict=True)
     for got, values, prediction, count in results:
         assert (list(got.values), got.argmax, got.clocks) == (values.tolist(), prediction, count)

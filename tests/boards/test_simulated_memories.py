@@ -10,12 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from boards.flash_image import program_part
+from boards.host import FrameChannel, LinkDriver, SerialTransport
+from boards.host.driver import LinkError
+from boards.link.protocol import State
 from boards.registry import get_board
 from boards.simulated import SimulatedBoard, design
 from boards.top import BoardTop
+from refmodel import bundled, datasets
 from refmodel.compiler import compile_network
 from refmodel.config import CoreConfig
 from refmodel.errors import BoardError
+from refmodel.preparation import prepare
+from skipspike.cores import core_for
+from skipspike.models import quantised
 from tests.boards.test_simulated import RANDOM, classify
 from tests.random_networks import random_input
 
@@ -34,6 +42,51 @@ def test_program_in_sdram(tmp_path: Path) -> None:
     with SimulatedBoard(board, SMALL, design=made, folder=tmp_path) as running:
         classify(running, program, random_input(np.random.default_rng(4), RANDOM, 3))
         assert not running.state().busy
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("store", ["spram", "flash"])
+def test_start_from_flash(store: str, tmp_path: Path) -> None:
+    """A board that has its program when the host comes; one whose flash is damaged says so and runs nothing."""
+    board, config = get_board("icebreaker"), replace(SMALL, store=store)
+    program = compile_network(RANDOM, config)
+    part = program_part(config, program.image)
+    x = random_input(np.random.default_rng(4), RANDOM, 2)
+    # The host's program is the flash's: nothing is loaded.
+    made = design(board, config, flash=part, timeout_clocks=1 << 14, boot=True)
+    with SimulatedBoard(board, config, design=made, folder=tmp_path) as running:
+        classify(running, program, x, loads=False)
+    damaged = part[:-30] + bytes([part[-30] ^ 4]) + part[-29:]
+    made = design(board, config, flash=damaged, timeout_clocks=1 << 14, boot=True)
+    with SimulatedBoard(board, config, design=made, folder=tmp_path) as running:
+        host = LinkDriver(FrameChannel(SerialTransport(running.port, baud=board.baud)), config, timeout=60)
+        host.open()
+        state, _ = host.status()
+        assert State.FAULT in state and State.PROGRAM not in state
+        with pytest.raises(LinkError, match="no valid program"):
+            host.run()
+        if store == "flash":
+            with pytest.raises(BoardError, match="skipspike load --flash"):
+                host.load_program(program)
+        host.close()
+        if store == "spram":
+            classify(running, program, x)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_more_weights_than_block_ram(tmp_path: Path) -> None:
+    """37,450 weights on an iCEBreaker with 15 kB of block RAM, from SPRAM, from flash; images of digits."""
+    board = get_board("icebreaker")
+    net = quantised(bundled.load_network("digits-sew-add-8"), config=board.core)
+    config = core_for(board, net)
+    program = compile_network(net, config)
+    assert len(program.image) * config.store_width > 1024 * board.bram_total_kbit
+    made = design(board, config, flash=program_part(config, program.image), boot=True)
+    with SimulatedBoard(board, config, design=made, folder=tmp_path) as running:
+        x, _ = datasets.load_data("digits")
+        classify(running, program, prepare(program.network.input, x[:3]), loads=False)
 
 
 def test_pins_of_the_models() -> None:
