@@ -156,4 +156,4 @@ def connect_core(m: Module, link: HostLink, core: Any) -> None:
         link.clocks.eq(core.clocks),
     ]
     if link.resumes:
-        m.d.comb += core.resume.eq(link.resume)
+        m.d.comb += [core.resume.eq(link.resume), link.drifted.eq(core.drifted)]

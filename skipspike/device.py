@@ -20,10 +20,14 @@ from boards.registry import BOARDS, Board, get_board
 from refmodel import golden
 from refmodel.config import CoreConfig
 from refmodel.cycles import run_timing
-from refmodel.errors import BoardError
+from refmodel.errors import BoardError, DataError
+from refmodel.event_frames import Frames, Rest, calls_of
 from refmodel.program import Program
+from refmodel.state import State
+from refmodel.state_bounds import has_drifted
 
 from .progress import Progress, silent
+from .streaming import StreamPlace
 
 #: Where a program can run besides serial ports and boards.
 GOLDEN, SIMULATED, REPLAY = "golden", "sim", "replay:"
@@ -70,6 +74,7 @@ class Device(ABC):
         self._lock = threading.RLock()
         self._closed = False
         self._program: Program | None = None
+        self._stream = StreamPlace()
 
     @staticmethod
     def open(
@@ -149,7 +154,7 @@ class Device(ABC):
     def load(self, program: Program, *, always: bool = False) -> bool:
         """Loads a program; False if the device held it already (then nothing is sent, unless ``always``)."""
         with self._working():
-            self._program = None
+            self._program, self._stream = None, StreamPlace()
             sent = self._load(program, always)
             self._program = program
             return sent
@@ -166,17 +171,55 @@ class Device(ABC):
     ) -> list[Result]:
         """Runs the program on inputs in order; what :meth:`infer` gives for each, in less time."""
         with self._working():
-            if self._program is None:
-                raise BoardError("no program is loaded: call load first")
+            program = self._loaded()
+            self._stream.interrupted("an inference was made in between")
             results: list[Result] = []
-            for result in self._run(self._program, batch, resume=False):
+            for result in self._run(program, batch, resume=False):
                 results.append(result)
                 progress(f"running {len(batch)} inputs", len(results) / len(batch))
             return results
 
+    def step(self, x: NDArray[np.integer]) -> Result:
+        """Runs the program on the next T steps of a stream: membranes begin where the step before left them.
+
+        The first step after :meth:`load`, :meth:`reset` or :meth:`reset_state` begins anew.  The result is of these
+        steps alone.  ``x``: as of :meth:`infer`.
+
+        Raises BoardError for a program that keeps no membranes, where the next step is not proven exact, when the
+        device fails, and after that, or an inference in between, until :meth:`reset_state`; DataError as :meth:`infer`.
+        """
+        with self._working():
+            program, place = self._loaded(), self._stream
+            place.check(program)
+            place.lost = "the last step failed"
+            try:
+                result, drifted = self._step(program, x, place.steps > 0)
+            except DataError:  # nothing ran
+                place.lost = ""
+                raise
+            self._stream = StreamPlace(place.steps + program.network.steps, drifted and program.state_watched)
+            return result
+
+    def stream(self, source: Frames, rest: Rest = "refuse") -> Iterator[Result]:
+        """:meth:`step` for frames of a file, an array or a generator, T at a time, as they come; goes on where the
+        last step ended.
+
+        source, rest: as :func:`refmodel.event_frames.calls_of` takes them.  Raises as that and :meth:`step` do.
+        """
+        with self._working():
+            net = self._loaded().network
+        for call in calls_of(net, source, rest):
+            yield self.step(call.x)
+
+    def reset_state(self) -> None:
+        """The next step begins anew."""
+        with self._working():
+            self._stream = StreamPlace()
+
     def reset(self) -> None:
         """Stops what runs; the program stays."""
         with self._working():
+            self._stream = StreamPlace()
             self._reset()
 
     def close(self) -> None:
@@ -184,12 +227,21 @@ class Device(ABC):
         self._closed = True
         self._end()
 
+    def _loaded(self) -> Program:
+        if self._program is None:
+            raise BoardError("no program is loaded: call load first")
+        return self._program
+
     @abstractmethod
     def _load(self, program: Program, always: bool) -> bool: ...
 
     @abstractmethod
     def _run(self, program: Program, batch: Sequence[Any] | NDArray[Any], *, resume: bool) -> Iterator[Result]:
         """Results of ``batch``; with ``resume`` membranes go on where the run before left them."""
+
+    @abstractmethod
+    def _step(self, program: Program, x: NDArray[np.integer], resume: bool) -> tuple[Result, bool]:
+        """One result that leaves its membranes for the next, and whether these have drifted."""
 
     def _reset(self) -> None:
         """Stops what runs, if anything runs by itself."""
@@ -203,6 +255,10 @@ class Device(ABC):
 class _Golden(Device):
     """The golden model, and clocks by the cycle model."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._state: State | None = None
+
     _held: Program | None = None
 
     def _load(self, program: Program, always: bool) -> bool:
@@ -211,7 +267,7 @@ class _Golden(Device):
 
     def _run(self, program: Program, batch: Sequence[Any] | NDArray[Any], *, resume: bool) -> Iterator[Result]:
         if resume:
-            raise BoardError("the golden model's device keeps no membranes between runs")
+            raise BoardError("the golden model goes on from its own state: use step")
         for start in range(0, len(batch), _BATCH):
             if self._closed:
                 raise BoardError("the device was closed")
@@ -222,6 +278,16 @@ class _Golden(Device):
             clocks = run_timing(program, made.tensors).clocks
             for values, prediction, count in zip(made.results, made.predictions, clocks, strict=True):
                 yield Result(np.asarray(values, np.int64), int(prediction), int(count))
+
+    def _step(self, program: Program, x: NDArray[np.integer], resume: bool) -> tuple[Result, bool]:
+        program.input_words(x)  # raises DataError as a board's driver does
+        state = self._state if resume else None
+        made = golden.run(program.network, x[None], keep=True, state=state, keep_state=True)
+        assert made.state is not None
+        self._state = made.state
+        clocks = int(run_timing(program, made.tensors).clocks[0])
+        drifted = has_drifted(program.original, program.config, made.state)
+        return Result(made.results[0].astype(np.int64), int(made.predictions[0]), clocks), drifted
 
 
 class _Link(Device):
@@ -251,6 +317,10 @@ class _Link(Device):
     def _run(self, program: Program, batch: Sequence[Any] | NDArray[Any], *, resume: bool) -> Iterator[Result]:
         for one in self._driver.infer_many(batch, resume=resume):
             yield Result(np.array(one.values, np.int64), one.argmax, one.clocks)
+
+    def _step(self, program: Program, x: NDArray[np.integer], resume: bool) -> tuple[Result, bool]:
+        one = self._driver.infer(x, resume=resume)
+        return Result(np.array(one.values, np.int64), one.argmax, one.clocks), one.drifted
 
     def _reset(self) -> None:
         self._driver.reset()

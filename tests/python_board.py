@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from boards.host.frames import Unframer, frame
-from boards.link.protocol import Command, Error, identity_bytes, value_bytes, word_bytes
+from boards.link.protocol import RESUME, Command, Error, identity_bytes, keeps_state, value_bytes, word_bytes
 from refmodel import golden
 from refmodel.config import CoreConfig
 from refmodel.cycles import run_timing
 from refmodel.program import Program
+from refmodel.state import State
+from refmodel.state_bounds import has_drifted
 
 
 class PythonBoard:
@@ -38,6 +40,9 @@ class PythonBoard:
         self._until = 0.0
         self._result: tuple[list[int], int, int] | None = None
         self._known: dict[tuple[tuple[int, int], ...], tuple[list[int], int, int]] = {}
+        self._program = program
+        self._inputs: dict[tuple[tuple[int, int], ...], Any] = {}
+        self._state: State | None = None
         if program is not None and len(x):
             made = golden.run(program.network, np.asarray(x), keep=True)
             clocks = run_timing(program, made.tensors).clocks
@@ -45,6 +50,7 @@ class PythonBoard:
                 addresses, words = program.input_words(one)
                 key = tuple(zip(addresses.tolist(), words, strict=True))
                 self._known[key] = (values.tolist(), int(prediction), int(count))
+                self._inputs[key] = one
 
     def feed(self, data: bytes) -> bytes:
         """What the board sends when it receives ``data``."""
@@ -56,6 +62,8 @@ class PythonBoard:
 
     def _reply(self, command: int, session: int, sequence: int, error: int, body: bytes = b"") -> bytes:
         state = (time.monotonic() < self._until) | (self._result is not None) << 1 | self._valid << 2
+        if self._state is not None and self._program is not None:
+            state |= has_drifted(self._program.original, self.config, self._state) << 4
         return bytes([2, command, session, sequence, error, state, self._expected]) + body
 
     def _carry_out(self, contents: bytes) -> bytes:
@@ -86,7 +94,10 @@ class PythonBoard:
         elif command == Command.RUN:
             if not self._valid:
                 return Error.PROGRAM, b""
-            self._result = self._known[tuple(sorted(self._spikes.items()))]
+            key = tuple(sorted(self._spikes.items()))
+            self._result = self._known[key]
+            if keeps_state(self.config):
+                self._result = self._keep(self._inputs[key], bool(arguments[0] & RESUME))
             self._spikes = {}
             self._until = time.monotonic() + self.run_seconds
         elif command in (Command.STATUS, Command.RESULTS):
@@ -102,6 +113,15 @@ class PythonBoard:
                 body += b"".join((v + self.wrong).to_bytes(size, "little", signed=True) for v in some)
             return Error.NONE, body
         return Error.NONE, b""
+
+    def _keep(self, x: Any, resume: bool) -> tuple[list[int], int, int]:
+        """A run that leaves its membranes."""
+        assert self._program is not None
+        state = self._state if resume else None
+        made = golden.run(self._program.network, x[None], keep=True, state=state, keep_state=True)
+        self._state = made.state
+        clocks = run_timing(self._program, made.tensors).clocks
+        return made.results[0].tolist(), int(made.predictions[0]), int(clocks[0])
 
     def _write(self, address: int, space: int, data: bytes) -> None:
         size = word_bytes(self.config, space)

@@ -78,11 +78,15 @@ class ProgramLike(Protocol):
 
 @dataclass(frozen=True)
 class Inference:
-    """One result: every readout channel's sum, the winner, and the clocks it took."""
+    """One result: every readout channel's sum, the winner, and the clocks it took.
+
+    drifted: kept membranes have gone as far as is proven (:mod:`refmodel.state_bounds`).
+    """
 
     values: tuple[int, ...]
     argmax: int
     clocks: int
+    drifted: bool = False
 
 
 @dataclass
@@ -364,7 +368,7 @@ class LinkDriver:
             values += read_values(self._config, reply.body, part)
             if len(values) == program.classes:
                 status = read_status(reply.body)
-                yield Inference(tuple(values), status.argmax, status.clocks)
+                yield Inference(tuple(values), status.argmax, status.clocks, State.DRIFTED in reply.state)
                 values = []
 
     def _plan(self, program: ProgramLike, batch: Iterable[Any], resume: bool) -> Iterator[Request]:

@@ -101,7 +101,7 @@ def read_reply(contents: bytes) -> Reply:
     if len(contents) < REPLY_HEADER_BYTES:
         raise BoardError(f"the board sent a reply of {len(contents)} bytes, shorter than any; is it a Skipspike core?")
     _, command, session, sequence, error, state, expected = contents[:REPLY_HEADER_BYTES]
-    return Reply(command, session, sequence, error, State(state & 15), expected, contents[REPLY_HEADER_BYTES:])
+    return Reply(command, session, sequence, error, State(state & 31), expected, contents[REPLY_HEADER_BYTES:])
 
 
 @dataclass(frozen=True)

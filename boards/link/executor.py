@@ -57,7 +57,7 @@ class Executor(wiring.Component):
     port: Out(LoaderPort); target (``addr``), advance, beyond, outside, partial, turning, matches, program_valid: of
         the loader.
     tick: In(1).
-    fault: In(1), state bit 3.
+    fault: In(1), state bit 3.  drifted: In(1), state bit 4, of cores with a state memory.
     start: Out(1), pulse, with resume: Out(1), the flag of RUN; core_reset: Out(1), pulse.
     busy, done, argmax, clocks, result_data: In, as the core has them; result_addr: Out.
     result: Out(1), the last run has ended. failed: Out(1), the last command failed.
@@ -85,6 +85,7 @@ class Executor(wiring.Component):
                 "program_valid": In(1),
                 "tick": In(1),
                 "fault": In(1),
+                "drifted": In(1),
                 "start": Out(1),
                 "resume": Out(1),
                 "core_reset": Out(1),
@@ -115,7 +116,7 @@ class Executor(wiring.Component):
         readable = Signal()
         session, expected = Signal(8), Signal(8)
         running = Signal()
-        was_busy, had_result = Signal(), Signal()
+        was_busy, had_result, had_drifted = Signal(), Signal(), Signal()
         waited = Signal(range(WAIT_TICKS + 1))
         port, byte = self.port, self.byte
         space = Signal()
@@ -280,12 +281,14 @@ class Executor(wiring.Component):
                 m.d.sync += [index.eq(FIRST), self.failed.eq(error.any())]
                 # The framer needs bytes that stay: what may change while the reply goes out is caught here.
                 m.d.sync += [was_busy.eq(busy), had_result.eq(self.result)]
+                if self._resumes:
+                    m.d.sync += had_drifted.eq(self.drifted)
                 with m.If(~error.any() & (ordered | (command == Command.OPEN))):
                     m.d.sync += expected.eq(expected + 1)
                 m.next = "REPLY"
 
             with m.State("REPLY"):
-                state = Cat(was_busy, had_result, self.program_valid, self.fault)
+                state = Cat(was_busy, had_result, self.program_valid, self.fault, had_drifted)
                 head = Cat(self.argmax, Const(0, 16 - len(self.argmax)), self.clocks)
                 # Bytes of the header and of the body by the low bits of their number.
                 low = [Mux(readable, byte, 0)] * 8

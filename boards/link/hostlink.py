@@ -90,7 +90,7 @@ class HostLink(wiring.Component):
             "program_valid": Out(1),
         }
         if keeps_state(config):
-            members["resume"] = Out(1)
+            members |= {"resume": Out(1), "drifted": In(1)}
         if boot:
             members |= {"boot": In(LoaderPort()), "booting": In(1), "fault": In(1)}
         self._boot = boot
@@ -147,7 +147,7 @@ class HostLink(wiring.Component):
         for name in ("start", "core_reset", "result_addr", "result", "failed"):
             m.d.comb += getattr(self, name).eq(getattr(executor, name))
         if self.resumes:
-            m.d.comb += self.resume.eq(executor.resume)
+            m.d.comb += [self.resume.eq(executor.resume), executor.drifted.eq(self.drifted)]
         for name in ("busy", "done", "result_data", "argmax", "clocks"):
             m.d.comb += getattr(executor, name).eq(getattr(self, name))
         if not self._boot:

@@ -67,6 +67,7 @@ class State(enum.IntFlag):
     RESULT = 2  #: the last run has ended and its results are there
     PROGRAM = 4  #: the store holds a program whose CRC was right
     FAULT = 8  #: filling the store at start failed
+    DRIFTED = 16  #: a kept membrane has left the inner half of its range (cores with a state memory)
 
 
 #: Flag of RUN: membranes start where the last run left them (cores with a state memory).
