@@ -72,7 +72,7 @@ def counts_words(config: CoreConfig) -> bool:
 
     Wide words take too long to count when they have been read; narrow ones do without the bits.
     """
-    return config.channels_per_word > 2
+    return config.channels_per_word > 4
 
 
 def lane_item_layout(config: CoreConfig) -> data.StructLayout:

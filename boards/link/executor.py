@@ -291,9 +291,9 @@ class Executor(wiring.Component):
                 state = Cat(was_busy, had_result, self.program_valid, self.fault, had_drifted)
                 head = Cat(self.argmax, Const(0, 16 - len(self.argmax)), self.clocks)
                 # Bytes of the header and of the body by the low bits of their number.
-                low = [Mux(readable, byte, 0)] * 8
+                low: list[Any] = [Mux(readable, byte, 0)] * 8
                 low[(_BODY - 3) % 8], low[(_BODY - 2) % 8], low[(_BODY - 1) % 8] = error, state, expected
-                high = [Const(0, 8)] * 8
+                high: list[Any] = [Const(0, 8)] * 8
                 for number in range(STATUS_BYTES):
                     high[(_BODY + number) % 8] = head.word_select(number, 8)
                 size = value_bytes(self._config)

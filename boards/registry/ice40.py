@@ -52,16 +52,19 @@ ICEBREAKER = Board(
         neuron_units=1,
         bank_lanes=8,
         adder="chain",
-        acc_width=16,
+        acc_width=13,
         membrane_width=22,
         leak_terms=1,
         dim_bits=6,
+        kernel_bits=3,
+        chunk_bits=3,
         bank_depth=128,
         spike_depth=1024,
         store_depth=16384,
+        fifo_depth=1,  # 50 logic cells less, 0.6 % more clocks
         store="spram",
     ),
-    core_brams=28,
+    core_brams=27,
     # openFPGALoader does not list the board by name: it wires the FT2232H as ice40_generic does.
     programmers=(openfpgaloader("ice40_generic"), ICEPROG),
     usual="flash",  # the way to the device's own memory takes other jumpers
