@@ -85,7 +85,7 @@ def test_parameters_as_text() -> None:
         ("Core", {"rectify": "2"}, "rectify must be 1 or 0, not '2'"),
         ("Core", {"attention.steps": "8"}, "attention needs stream_width > 0"),
         ("Core", {"attention.depth": "8"}, "Core has no parameter 'attention.depth'"),
-        ("Core", {"store": "paper"}, "store must be 'bram' or 'spram'"),
+        ("Core", {"store": "paper"}, "store must be one of bram, spram"),
         ("StateMemory", {"state_depth": "0"}, "needs state_depth > 0"),
         ("StreamMemory", {"stream_width": "0"}, "needs stream_width > 0"),
         ("SpikeCombiner", {"width": "0"}, "SpikeCombiner: width must be at least 1"),
