@@ -35,7 +35,7 @@ from .progress import Progress, silent
 #: Axes that are searched.  More event lanes than 16 wait for one another too long.
 _EVENT_LANES, _OUTPUT_LANES, _TIME_LANES = (1, 2, 4, 8, 16), (8, 16, 32, 64, 128, 256), (1, 2, 4, 8, 16)
 #: Part of the device's logic cells that place and route still handles.
-FILL = {"ice40": 0.95, "ecp5": 0.85}
+FILL = {"ice40": 0.93, "ecp5": 0.85}
 #: Part of the expected Fmax that a clock may be.
 CLOCK_MARGIN = 0.9
 #: Shapes that run through the cycle model, and inputs of it.
