@@ -142,7 +142,7 @@ def test_data_without_labels() -> None:
 
 
 def test_a_core_that_cannot_run_it_is_no_error() -> None:
-    found = run_json("compare", "digits-dense", "--samples", "2")
+    found = run_json("compare", "digits-ms-8", "--samples", "2")
     assert found["rtl"] is None and "icebreaker cannot run it" in found["rtl_reason"]
     assert found["rtl_reason"] in found["verdict"]
 
