@@ -38,7 +38,7 @@ class FrameBuffer(wiring.Component):
     i: In(stream of pieces of frames), always taken.
     valid: Out(1), there is a whole frame.
     addr: In(8), of that frame.
-    byte: Out(8), one clock after ``addr``.
+    byte: Out(8), two clocks after ``addr``: from a register, since block RAMs are slow.
     release: In(1), pulse: the frame is done with.
     """
 
@@ -69,6 +69,7 @@ class FrameBuffer(wiring.Component):
         behind = Signal(8)
         gone = Signal()
         good = self.i.p.byte == 0
+        m.d.sync += self.byte.eq(read.data)
         m.d.comb += [
             behind.eq(index - CRC_BYTES),
             gone.eq(lost | Mux(half, full[1], full[0])),
@@ -79,7 +80,6 @@ class FrameBuffer(wiring.Component):
             write.data.eq(self.i.p.byte),
             read.addr.eq(Cat(self.addr, oldest)),
             read.en.eq(1),
-            self.byte.eq(read.data),
             self.valid.eq(Mux(oldest, full[1], full[0])),
         ]
         with m.If(self.i.p.end & (long | good)):

@@ -109,7 +109,7 @@ class Executor(wiring.Component):
         index = Signal(8)  # in the frame buffer; of a reply's byte, from FIRST on
         settled = Signal()  # the byte at ``index`` is there
         step = Signal()
-        turned = Signal()  # the address of results has changed
+        turned = Signal()  # an address has changed: of results or of a byte
         end = Signal(8)  # behind the last argument; then the low bits of the last result's number
         command = Signal(4)
         error = Signal(4)
@@ -132,8 +132,8 @@ class Executor(wiring.Component):
             port.bytes.payload.eq(byte),
             port.kind.eq(Kind.DATA),
         ]
-        # A result comes two clocks after its address, a byte one.
-        m.d.sync += [turned.eq(self.turning), settled.eq(~step & ~self.turning & ~turned)]
+        # A result and a byte come two clocks after their address.
+        m.d.sync += [turned.eq(self.turning | step), settled.eq(~step & ~self.turning & ~turned)]
         with m.If(step):
             m.d.sync += index.eq(index + 1)
         with m.If(self.tick & ~waited[-1]):
@@ -147,7 +147,7 @@ class Executor(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [index.eq(0), error.eq(0), readable.eq(0), settled.eq(0), waited.eq(0)]
+                m.d.sync += [index.eq(0), error.eq(0), readable.eq(0), settled.eq(0), turned.eq(1), waited.eq(0)]
                 m.d.comb += port.clear.eq(1)
                 with m.If(self.valid):
                     m.next = "END"
@@ -155,14 +155,11 @@ class Executor(wiring.Component):
             with m.State("END"):
                 m.d.sync += end.eq(byte)
                 with m.If(settled):
-                    m.d.sync += index.eq(FIRST)
-                    m.next = "SETTLE"
+                    m.d.sync += [index.eq(FIRST), settled.eq(0), turned.eq(1)]
+                    m.next = "HEAD"
                     with m.If(~byte[3:].any()):
                         m.d.sync += error.eq(byte)
                         m.next = "ANSWER"
-
-            with m.State("SETTLE"):
-                m.next = "HEAD"
 
             with m.State("HEAD"), m.If(settled):
                 m.d.comb += step.eq(1)
@@ -278,7 +275,7 @@ class Executor(wiring.Component):
                     fail(Error.BUSY)
 
             with m.State("ANSWER"):
-                m.d.sync += [index.eq(FIRST), self.failed.eq(error.any())]
+                m.d.sync += [index.eq(FIRST), settled.eq(0), turned.eq(1), self.failed.eq(error.any())]
                 # The framer needs bytes that stay: what may change while the reply goes out is caught here.
                 m.d.sync += [was_busy.eq(busy), had_result.eq(self.result)]
                 if self._resumes:

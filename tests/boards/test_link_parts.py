@@ -101,7 +101,7 @@ class _Receiver:
 
     async def byte(self, ctx, addr):
         ctx.set(self.buffer.addr, addr)
-        await ctx.tick().repeat(2)
+        await ctx.tick().repeat(3)
         return ctx.get(self.buffer.byte)
 
     async def read(self, ctx):
