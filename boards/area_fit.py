@@ -59,6 +59,7 @@ _SHAPES: dict[Family, tuple[dict[str, Any], ...]] = {
         {"event_lanes": 4, "output_lanes": 8, "time_lanes": 4, "weight_bits": 4, "acc_width": 14, "bank_lanes": 4},
         {"event_lanes": 2, "output_lanes": 8, "time_lanes": 4, "stream_width": 12, "stream_depth": 512},
         {"event_lanes": 8, "output_lanes": 8, "time_lanes": 2, "scan_words": 2, "acc_width": 14},
+        {"engines": 2, "event_lanes": 2, "output_lanes": 8, "time_lanes": 1},
     ),
     "ecp5": (
         _CHAIN,
@@ -75,6 +76,8 @@ _SHAPES: dict[Family, tuple[dict[str, Any], ...]] = {
         _CHAIN | {"event_lanes": 4, "output_lanes": 16, "stream_width": 16, "stream_depth": 512},
         _CHAIN | {"event_lanes": 4, "output_lanes": 16, "leak_bits": 8, "leak_terms": 0},
         _CHAIN | {"event_lanes": 4, "output_lanes": 32, "time_lanes": 4, "neuron_units": 4, "acc_width": 14},
+        _CHAIN | {"engines": 2, "acc_width": 14, "membrane_width": 18},
+        _CHAIN | {"engines": 4, "event_lanes": 2, "output_lanes": 8, "neuron_units": 1, "leak_terms": 0},
     ),
 }
 #: Pull of every coefficient towards 0, in parts of what its feature takes at most: keeps a fit of few points steady.
@@ -264,9 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     model["clocks"] = {"fall": _FALL, "points": clock_points()}
     try:
         for family in FAMILIES if options.family is None else (options.family,):
-            measured = measure(
-                family, cache, cached_only=options.cached, jobs=options.jobs, timeout=options.timeout
-            )
+            measured = measure(family, cache, cached_only=options.cached, jobs=options.jobs, timeout=options.timeout)
             if len(measured) < 6:
                 raise ToolError(f"{family}: only {len(measured)} cores measured, too few to fit")
             model["families"][family] = made = fit_family(family, measured)

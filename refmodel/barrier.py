@@ -58,6 +58,8 @@ class BarrierBound:
         self._infos = net.tensors()
         self._bits: dict[tuple[str, int], NDArray[np.bool_]] = {}
         self._tiles: dict[tuple[str, int, int, int], _Tiles] = {}
+        self._rows: dict[tuple[int, int], dict[str, int]] = {}
+        self._lines: dict[tuple[str, int, int, int, int], tuple[NDArray[np.float64], float]] = {}
 
     def clocks(self, config: CoreConfig, bytes_per_clock: float | None = None) -> float:
         """Mean clocks of an inference at least; with weights that come so many bytes a clock, if told."""
@@ -65,13 +67,14 @@ class BarrierBound:
         tail = barrier_to_slot(config) + rest + slot_to_writeback(config)
         words = descriptor_words(config)
         start = idle = 0.0
-        rows = engine_rows(self._net, config) if config.engines > 1 else {}
+        rows = self._rows_of(config)
         for layer in self._net.layers:
             tiles = self._of(layer, config)
+            lines, mean = self._by_line(layer, config, rest)
             height = self._infos[layer.name].shape[1]
-            taken = _longest(np.maximum(tiles.events, rest) * tiles.count, height, rows.get(layer.name, height))
+            taken = _longest(lines, height, rows.get(layer.name, height))
             length = taken / tiles.slabs + tail + tiles.writes
-            length -= max(0.0, rest - float(tiles.events.mean()))  # the neurons do not hold up a slab's first drain
+            length -= max(0.0, rest - mean)  # the neurons do not hold up a slab's first drain
             load = config.event_lanes * tiles.weights + config.output_lanes
             if bytes_per_clock is not None:
                 load = max(load, slab_bytes(config, tiles.weights) / bytes_per_clock)
@@ -85,6 +88,26 @@ class BarrierBound:
         if key not in self._tiles:
             self._tiles[key] = self._make(layer, config)
         return self._tiles[key]
+
+    def _rows_of(self, config: CoreConfig) -> dict[str, int]:
+        """Output rows of an engine, of each layer; empty for a single one."""
+        if config.engines == 1:
+            return {}
+        key = (config.engines, config.slots_per_chunk)
+        if key not in self._rows:
+            self._rows[key] = engine_rows(self._net, config)
+        return self._rows[key]
+
+    def _by_line(self, layer: QuantizedLayer, config: CoreConfig, rest: int) -> tuple[NDArray[np.float64], float]:
+        """Clocks of each row's tiles of a layer, where the neurons of one take ``rest``: ``[N, groups, rows]``, or
+        those of all rows together; and the mean tile's by its events alone."""
+        key = (layer.name, config.event_lanes, config.output_lanes, config.time_lanes, rest)
+        if key not in self._lines:
+            tiles = self._of(layer, config)
+            clocks = np.maximum(tiles.events, rest) * tiles.count
+            lines = clocks if clocks.ndim == 1 else clocks.sum(axis=(1, 4))
+            self._lines[key] = lines, float(tiles.events.mean())
+        return self._lines[key]
 
     def _make(self, layer: QuantizedLayer, config: CoreConfig) -> _Tiles:
         source, out = self._infos[layer.source], self._infos[layer.name]
@@ -168,18 +191,16 @@ class BarrierBound:
         return Values(np.array([1.0 - one, one]), source.static)
 
 
-def _longest(clocks: NDArray[np.float64], height: int, rows: int) -> float:
-    """Clocks of tiles, of the slowest of the engines, of which each has so many of all rows of the output.
+def _longest(lines: NDArray[np.float64], height: int, rows: int) -> float:
+    """Clocks of a layer, of the slowest of its engines, of which each has so many of all rows of the output.
 
-    clocks: ``[N, chunks, groups, rows, columns]``, or of all tiles together.
+    lines: clocks of each row, ``[N, groups, rows]``, or of all rows together.
     """
     if rows == height:
-        return float(clocks.sum())
-    if clocks.ndim == 1:
-        return float(clocks.sum()) * rows / height
-    lines = clocks.sum(axis=(1, 4))
-    lines = np.pad(lines, ((0, 0), (0, 0), (0, -height % rows)))
-    return float(lines.reshape(*lines.shape[:2], -1, rows).sum(axis=3).max(axis=2).sum())
+        return float(lines.sum())
+    if lines.ndim == 1:
+        return float(lines.sum()) * rows / height
+    return float(np.add.reduceat(lines, np.arange(0, height, rows), axis=2).max(axis=2).sum())
 
 
 def slab_bytes(config: CoreConfig, weights: int) -> float:

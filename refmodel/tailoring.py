@@ -19,17 +19,18 @@ _PLANES = 2
 
 @dataclass(frozen=True, order=True)
 class Shape:
-    """The axes of a core: K, P, Tp, NU, Q."""
+    """The axes of a core: K, P, Tp, NU, Q, E."""
 
     event_lanes: int
     output_lanes: int
     time_lanes: int
     neuron_units: int
     bank_lanes: int
+    engines: int = 1
 
     @property
     def lanes(self) -> int:
-        return self.event_lanes * self.output_lanes * self.time_lanes
+        return self.engines * self.event_lanes * self.output_lanes * self.time_lanes
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -40,11 +41,13 @@ class Shape:
             "time_lanes": self.time_lanes,
             "neuron_units": self.neuron_units,
             "bank_lanes": self.bank_lanes,
+            "engines": self.engines,
         }
 
     def __str__(self) -> str:
+        engines = f"E={self.engines}, " if self.engines > 1 else ""
         return (
-            f"K={self.event_lanes}, P={self.output_lanes}, Tp={self.time_lanes}, NU={self.neuron_units}, "
+            f"{engines}K={self.event_lanes}, P={self.output_lanes}, Tp={self.time_lanes}, NU={self.neuron_units}, "
             f"Q={self.bank_lanes}"
         )
 
@@ -52,7 +55,12 @@ class Shape:
 def shape_of(config: CoreConfig) -> Shape:
     """A core's axes."""
     return Shape(
-        config.event_lanes, config.output_lanes, config.time_lanes, config.neuron_units, config.bank_lanes
+        config.event_lanes,
+        config.output_lanes,
+        config.time_lanes,
+        config.neuron_units,
+        config.bank_lanes,
+        config.engines,
     )
 
 

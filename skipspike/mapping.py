@@ -34,6 +34,8 @@ from .progress import Progress, silent
 
 #: Axes that are searched.  More event lanes than 16 wait for one another too long.
 _EVENT_LANES, _OUTPUT_LANES, _TIME_LANES = (1, 2, 4, 8, 16), (8, 16, 32, 64, 128, 256), (1, 2, 4, 8, 16)
+#: Engines, ascending.
+_ENGINES = (1, 2, 3, 4, 6, 8)
 #: Part of the device's logic cells that place and route still handles.
 FILL = {"ice40": 0.93, "ecp5": 0.85}
 #: Part of the expected Fmax that a clock may be.
@@ -41,8 +43,10 @@ CLOCK_MARGIN = 0.9
 #: Shapes that run through the cycle model, and inputs of it.
 _FINALISTS, SAMPLES = 3, 2
 #: Cores that are planned at most: where so many do not fit, nothing much does.
-_TRIES = 24
+_TRIES = 100
 _BLOCKS = "block RAMs"
+#: Fields of a core that the network decides, whatever the shape.
+_WIDTHS = ("acc_width", "membrane_width", "leak_terms", "leak_shift_max", "leak_bits", "rectify", "signed_sources")
 #: Of neuron units, the fewest whose bound is within this of the best; of equal cores, the smallest.
 _EQUAL = 1.015
 #: Shapes with fewer lanes than this part of the largest that fits are no match for it.
@@ -142,7 +146,7 @@ def search(
     Shapes are ranked by the barrier bound on the spikes of a few inputs (bundled data or random ones), and the best
     that fit run through the cycle model.  Networks too large for that, outlines (``expected``) and given ``rates``
     take expected clocks of densities.  bytes_per_clock: weights come from an external memory, which then is the
-    store.  finalists: 0 ranks by the bound alone.  axes: K, P, Tp to keep to.
+    store.  finalists: 0 ranks by the bound alone.  axes: K, P, Tp to keep to, with one engine.
     clock_of: clock in Hz that a core of so many lanes can have, in place of ``CLOCK_MARGIN`` of the Fmax to expect.
     Raises CompileError where no core of the board runs the network.
     """
@@ -244,7 +248,7 @@ def _walkable(net: QuantizedNetwork, lowered: QuantizedNetwork, core: CoreConfig
 
 
 def shapes(board: Board, steps: int, weight_bits: int) -> Iterator[Shape]:
-    """Every shape that can be built for T steps; a bank's lanes fill a block RAM's word."""
+    """Every shape of one engine that can be built for T steps; a bank's lanes fill a block RAM's word."""
     word = BLOCK_MODES[board.family][0][1] // weight_bits
     natural = 1 << (word.bit_length() - 1)
     for k, p, tp in product(_EVENT_LANES, _OUTPUT_LANES, _TIME_LANES):
@@ -263,29 +267,40 @@ def _ranked(
     bytes_per_clock: float | None,
     axes: tuple[int, int, int] | None,
 ) -> tuple[int, list[list[tuple[float, Shape, float]]]]:
-    """How many shapes there are, and those not too large: seconds, shape, clocks; by K, P, Tp and by preference."""
+    """How many shapes there are, and those not too large: seconds, shape, clocks; by K, P, Tp, E and by preference."""
     examined = 0
     candidates: list[tuple[Shape, CoreConfig]] = []
     steps = lowered.steps if axes is None else max(_TIME_LANES)
+    single = axes is not None or room.base.streams_store or room.base.state_depth > 0
+    engines = [1] if single else _engine_counts(lowered)
     for shape in shapes(board, steps, room.bits):
         if axes is not None and axes != (shape.event_lanes, shape.output_lanes, shape.time_lanes):
             continue
         try:
-            config = smallest(room.base, shape, room.bits, proven=room.proven)
+            config = room.least(shape)
         except ConfigError:
             continue
-        examined += 1
-        if room.cells_short(config) is None:
-            candidates.append((shape, config))
+        examined += len(engines)
+        for count in engines:  # more of them take more
+            several = replace(config, engines=count)
+            if room.cells_short(several) is not None:
+                break
+            candidates.append((replace(shape, engines=count), several))
     least = _LEAST * max((shape.lanes for shape, _ in candidates), default=0)
-    groups: dict[tuple[int, int, int], list[tuple[float, Shape, float]]] = {}
+    groups: dict[tuple[int, int, int, int], list[tuple[float, Shape, float]]] = {}
     for shape, config in candidates:
         if shape.lanes < least:
             continue
         clocks = bound.clocks(config, bytes_per_clock)
-        key = (shape.event_lanes, shape.output_lanes, shape.time_lanes)
+        key = (shape.event_lanes, shape.output_lanes, shape.time_lanes, shape.engines)
         groups.setdefault(key, []).append((clocks / room.clock(shape.lanes)[0], shape, clocks))
     return examined, sorted((_preferred(group) for group in groups.values()), key=lambda group: group[0])
+
+
+def _engine_counts(lowered: QuantizedNetwork) -> list[int]:
+    """Numbers of engines that can have rows of their own in some layer."""
+    rows = max((info.shape[1] for info in lowered.tensors().values()), default=1)
+    return [count for count in _ENGINES if count <= rows]
 
 
 def _preferred(group: list[tuple[float, Shape, float]]) -> list[tuple[float, Shape, float]]:
@@ -312,6 +327,20 @@ class _Room:
         self.base = replace(board.core, adder="chain") if board.family == "ecp5" else board.core
         self.bits = max(2, lowered.weight_bits)
         self.cells = int(board.luts * FILL[board.family]) - LINK_CELLS[board.family]
+        self._widths = self._known_widths()
+        self._made: dict[Shape, CoreConfig] = {}
+
+    def least(self, shape: Shape) -> CoreConfig:
+        """A core of a shape with memories as small as they get.  Raises ConfigError where there is none."""
+        return replace(smallest(self.base, shape, self.bits, proven=self.proven), **self._widths)
+
+    def _known_widths(self) -> dict[str, Any]:
+        """What a core needs for the network in any shape, from that of the first shape that runs it."""
+        for shape in shapes(self.board, self.lowered.steps, self.bits):
+            with contextlib.suppress(CompileError, ConfigError):
+                made = tailored(self.lowered, self.base, shape, proven=self.proven, external=self.external)
+                return {name: getattr(made, name) for name in _WIDTHS}
+        return {}
 
     def clock(self, lanes: int) -> tuple[int, float]:
         """Clock of a core of so many lanes, the board's at most, and the Fmax expected; Hz."""
@@ -332,7 +361,14 @@ class _Room:
     def fit(self, shape: Shape, clocks: float) -> Candidate | str:
         """The core of a shape for the network, or why it does not fit."""
         try:
-            config = tailored(self.lowered, self.base, shape, proven=self.proven, external=self.external)
+            # Memories of several engines are hardly smaller than so many of one: planned once, they say that most of
+            # the shapes with as many lanes as there is logic for have no room.
+            config = self._tailored(replace(shape, engines=1))
+            if shape.engines > 1:
+                short = self._memories_short(replace(config, engines=shape.engines))
+                if short:
+                    return short
+                config = self._tailored(shape)
         except (CompileError, ConfigError) as error:
             return f"cannot run it ({error})"
         reason = ""
@@ -342,6 +378,11 @@ class _Room:
                 clock, expected = self.clock(shape.lanes)
                 return Candidate(placed, clock, expected, area(self.board.family, placed), clocks)
         return reason
+
+    def _tailored(self, shape: Shape) -> CoreConfig:
+        if shape not in self._made:
+            self._made[shape] = tailored(self.lowered, self.base, shape, proven=self.proven, external=self.external)
+        return self._made[shape]
 
     def _placements(self, config: CoreConfig) -> Iterator[CoreConfig]:
         """Where the memories can lie, the preferred first."""
@@ -369,8 +410,10 @@ class _Room:
             if rows * columns > self.board.sprams:
                 return f"needs {rows * columns} SPRAM blocks of {self.board.sprams}"
         short = self.cells_short(config)
-        if short is not None:
-            return short
+        return short or self._memories_short(config)
+
+    def _memories_short(self, config: CoreConfig) -> str:
+        """How many block RAMs there are too few; empty if there are enough."""
         needed = area(self.board.family, config).brams_most
         return f"needs {needed} {_BLOCKS} of {self.board.brams}" if needed > self.board.brams else ""
 

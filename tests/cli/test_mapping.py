@@ -50,6 +50,20 @@ def test_what_is_found_fits_and_is_fast(network: QuantizedNetwork, name: str) ->
     json.dumps(found.summary())
 
 
+def test_several_engines_where_there_is_room(network: QuantizedNetwork) -> None:
+    board = get_board("ulx3s_85f")
+    found = search(board, network).best
+    assert (
+        found.shape.engines > 1
+        and found.config.engines == found.shape.engines
+        and f"E={found.shape.engines}" in str(found.shape)
+    )
+    alone = search(board, network, axes=(found.shape.event_lanes, found.shape.output_lanes, found.shape.time_lanes))
+    assert alone.best.shape.engines == 1 and alone.best.seconds > found.seconds
+    several = search(get_board("ulx3s_85f+sdram"), network).best
+    assert several.shape.engines == 1
+
+
 def test_a_board_without_room_is_refused(network: QuantizedNetwork) -> None:
     board = replace(get_board("ulx3s_25f"), luts=2000)
     with pytest.raises(CompileError, match="fits no core of ulx3s_25f"):
