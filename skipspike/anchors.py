@@ -275,6 +275,7 @@ def core_text(row: Mapping[str, Any]) -> str:
     """A row's core in words."""
     shape = row["shape"]
     k, p, tp, units = (shape[name] for name in ("event_lanes", "output_lanes", "time_lanes", "neuron_units"))
-    return f"K={k}, P={p}, Tp={tp}, NU={units}"
+    engines = f"E={shape['engines']}, " if shape.get("engines", 1) > 1 else ""
+    return f"{engines}K={k}, P={p}, Tp={tp}, NU={units}"
 
 

@@ -167,13 +167,11 @@ def search(
     found: list[Candidate] = []
     barred: tuple[Shape, float, str] | None = None
     too_large = examined - sum(len(group) for group in ranked)
-    tried = 0
     for group in ranked:
-        if tried >= _TRIES or (len(found) >= max(2, finalists) and group[0][0] > found[-1].seconds):
+        if room.planned >= _TRIES or (len(found) >= max(2, finalists) and group[0][0] > found[-1].seconds):
             break
         for seconds, shape, clocks in group:
             made = room.fit(shape, clocks)
-            tried += 1
             if isinstance(made, Candidate):
                 found.append(made)
                 found.sort(key=lambda one: one.seconds)
@@ -181,7 +179,7 @@ def search(
             too_large += 1
             if barred is None or seconds < barred[1] / board.clock_hz:
                 barred = (shape, clocks, made)
-            if tried >= _TRIES or _BLOCKS in made:  # more neuron units do not make memories smaller
+            if room.planned >= _TRIES or _BLOCKS in made:  # more neuron units do not make memories smaller
                 break
     if not found:
         reason = "" if barred is None else f": {barred[0]} {barred[2]}"
@@ -342,6 +340,11 @@ class _Room:
                 return {name: getattr(made, name) for name in _WIDTHS}
         return {}
 
+    @property
+    def planned(self) -> int:
+        """Cores planned so far, which is what takes time."""
+        return len(self._made)
+
     def clock(self, lanes: int) -> tuple[int, float]:
         """Clock of a core of so many lanes, the board's at most, and the Fmax expected; Hz."""
         if self.clock_of is not None:
@@ -365,9 +368,9 @@ class _Room:
             # the shapes with as many lanes as there is logic for have no room.
             config = self._tailored(replace(shape, engines=1))
             if shape.engines > 1:
-                short = self._memories_short(replace(config, engines=shape.engines))
-                if short:
-                    return short
+                several = [self._memories_short(one) for one in self._placements(replace(config, engines=shape.engines))]
+                if all(several):
+                    return several[-1]
                 config = self._tailored(shape)
         except (CompileError, ConfigError) as error:
             return f"cannot run it ({error})"
