@@ -277,5 +277,3 @@ def core_text(row: Mapping[str, Any]) -> str:
     k, p, tp, units = (shape[name] for name in ("event_lanes", "output_lanes", "time_lanes", "neuron_units"))
     engines = f"E={shape['engines']}, " if shape.get("engines", 1) > 1 else ""
     return f"{engines}K={k}, P={p}, Tp={tp}, NU={units}"
-
-

@@ -368,7 +368,9 @@ class _Room:
             # the shapes with as many lanes as there is logic for have no room.
             config = self._tailored(replace(shape, engines=1))
             if shape.engines > 1:
-                several = [self._memories_short(one) for one in self._placements(replace(config, engines=shape.engines))]
+                several = [
+                    self._memories_short(one) for one in self._placements(replace(config, engines=shape.engines))
+                ]
                 if all(several):
                     return several[-1]
                 config = self._tailored(shape)
