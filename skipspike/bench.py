@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from . import bench_anchors, bench_boards, bench_cores, bench_networks
+from .command import Cache, Cached, Docs, Jobs, Json, Timeout
 from .console import note, show, table
 from .progress import Progress, silent
 
@@ -123,18 +124,12 @@ def mount(app: typer.Typer, finish: Callable[..., None]) -> None:
     def _components(
         family: Annotated[Families, typer.Option(help="For which family.")] = Families.all,
         component: Annotated[str | None, typer.Option(metavar="NAME", help="This component alone.")] = None,
-        cached: Annotated[bool, typer.Option("--cached", help="Synthesise nothing: show what is known.")] = False,
-        cache: Annotated[
-            Path | None, typer.Option(metavar="DIR", help="Keep results here instead of in the user's cache.")
-        ] = None,
-        docs: Annotated[
-            Path | None, typer.Option(metavar="DIR", help="Write components.md and .json of this folder anew.")
-        ] = None,
-        jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Syntheses at the same time.")] = 2,
-        timeout: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds a tool may take.")] = 300.0,
-        as_json: Annotated[
-            bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
-        ] = False,
+        cached: Cached = False,
+        cache: Cache = None,
+        docs: Docs = None,
+        jobs: Jobs = 2,
+        timeout: Timeout = 300.0,
+        as_json: Json = False,
     ) -> None:
         """Sizes of the components and costs of features."""
         finish(
@@ -176,9 +171,7 @@ def mount(app: typer.Typer, finish: Callable[..., None]) -> None:
         simulate: Annotated[
             int, typer.Option(metavar="N", min=0, help="Inputs that Verilator simulates; 0: no simulation.")
         ] = 1,
-        as_json: Annotated[
-            bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
-        ] = False,
+        as_json: Json = False,
     ) -> None:
         """Speed of golden, float and cycle model, compiler, Verilog and simulation, and of PyTorch."""
         from . import bench_software

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from .command import Cached, Docs, Json
 from .console import show
 from .progress import Progress, silent
 
@@ -19,9 +20,7 @@ PAGE, DATA, SECTION = "comparison-hardware.md", "anchors.json", "anchors"
 TABLE = Path(__file__).resolve().parents[1] / "docs" / DATA
 
 
-def anchors(
-    *, cached: bool = False, docs: str | Path | None = None, progress: Progress = silent
-) -> dict[str, Any]:
+def anchors(*, cached: bool = False, docs: str | Path | None = None, progress: Progress = silent) -> dict[str, Any]:
     """The tables of :func:`skipspike.anchors.anchors`, and ``files`` written.
 
     cached: the table of the source tree, and nothing is computed.  docs: also write that folder's page and table.
@@ -183,13 +182,9 @@ def mount(group: typer.Typer, finish: Callable[..., None]) -> None:
 
     @group.command("anchors")
     def _anchors(
-        cached: Annotated[bool, typer.Option("--cached", help="Compute nothing: show the checked-in table.")] = False,
-        docs: Annotated[
-            Path | None, typer.Option(metavar="DIR", help=f"Write {PAGE} and {DATA} there anew.")
-        ] = None,
-        as_json: Annotated[
-            bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
-        ] = False,
+        cached: Cached = False,
+        docs: Docs = None,
+        as_json: Json = False,
     ) -> None:
         """Networks of the literature on large ECP5 cores, beside other processors."""
         finish(lambda progress: anchors(cached=cached, docs=docs, progress=progress), view, as_json)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .command import Cache, Cached, Docs, Jobs, Json, Timeout
 from .console import note, show, table
 from .progress import Progress, silent
 
@@ -102,18 +103,12 @@ def mount(group: typer.Typer, finish: Callable[..., None]) -> None:
             list[str] | None, typer.Option("--board", metavar="BOARD", help="This board alone; may be repeated.")
         ] = None,
         seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Seeds to try until the clock is met.")] = 3,
-        cached: Annotated[bool, typer.Option("--cached", help="Build nothing: show the last results.")] = False,
-        cache: Annotated[
-            Path | None, typer.Option(metavar="DIR", help="Keep results here instead of in the user's cache.")
-        ] = None,
-        docs: Annotated[
-            Path | None, typer.Option(metavar="DIR", help="Write boards.json and the table of boards.md there anew.")
-        ] = None,
-        jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Builds at the same time.")] = 1,
-        timeout: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds a tool may take.")] = 3600.0,
-        as_json: Annotated[
-            bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
-        ] = False,
+        cached: Cached = False,
+        cache: Cache = None,
+        docs: Docs = None,
+        jobs: Jobs = 1,
+        timeout: Timeout = 3600.0,
+        as_json: Json = False,
     ) -> None:
         """Size and clock of every board's own design."""
         finish(

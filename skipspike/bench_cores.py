@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .command import Cache, Cached, Docs, Jobs, Json, Timeout
 from .console import note, show, table
 from .progress import Progress, silent
 
@@ -137,18 +138,12 @@ def mount(group: typer.Typer, finish: Callable[..., None]) -> None:
             list[str] | None, typer.Option("--device", metavar="NAME", help="This device alone; may be repeated.")
         ] = None,
         seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Place and route with the seeds 1 to N.")] = 3,
-        cached: Annotated[bool, typer.Option("--cached", help="Build nothing: show the last results.")] = False,
-        cache: Annotated[
-            Path | None, typer.Option(metavar="DIR", help="Keep results here instead of in the user's cache.")
-        ] = None,
-        docs: Annotated[
-            Path | None, typer.Option(metavar="DIR", help="Write benchmarks.md, cores.json and plots there anew.")
-        ] = None,
-        jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Tools at the same time.")] = 2,
-        timeout: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds a tool may take.")] = 3600.0,
-        as_json: Annotated[
-            bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
-        ] = False,
+        cached: Cached = False,
+        cache: Cache = None,
+        docs: Docs = None,
+        jobs: Jobs = 2,
+        timeout: Timeout = 3600.0,
+        as_json: Json = False,
     ) -> None:
         """Area, clock and peak speed of whole cores."""
         finish(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .command import Cached, Docs, Json
 from .console import note, show, table
 from .progress import Progress, silent
 
@@ -284,13 +285,9 @@ def mount(group: typer.Typer, finish: Callable[..., None]) -> None:
             str | None, typer.Option(metavar="DATA", help="Instead of each network's own, as of `evaluate`.")
         ] = None,
         samples: Annotated[int, typer.Option(metavar="N", min=1, help="Inputs.")] = SAMPLES,
-        cached: Annotated[bool, typer.Option("--cached", help="Compute nothing: show the checked-in table.")] = False,
-        docs: Annotated[
-            Path | None, typer.Option(metavar="DIR", help="Write benchmarks.md and networks.json there anew.")
-        ] = None,
-        as_json: Annotated[
-            bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
-        ] = False,
+        cached: Cached = False,
+        docs: Docs = None,
+        as_json: Json = False,
     ) -> None:
         """Clocks, frames a second, lane use and operations a second of networks."""
         finish(

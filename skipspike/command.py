@@ -116,6 +116,13 @@ CoreChoice = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
+Cached = Annotated[bool, typer.Option("--cached", help="Make nothing: show what is known.")]
+Cache = Annotated[Path | None, typer.Option(metavar="DIR", help="Keep results here instead of in the user's cache.")]
+Docs = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write the page, the table and the plots of this folder anew.")
+]
+Jobs = Annotated[int, typer.Option(metavar="N", min=1, help="Tools at the same time.")]
+Timeout = Annotated[float, typer.Option(metavar="S", min=1, help="Seconds a tool may take.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `build` or `demo` filled.")]
 BuildOut = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for the results.")]
 
