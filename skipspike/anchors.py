@@ -18,7 +18,8 @@ from refmodel.outlook import operations
 from refmodel.quantized import QuantizedLayer, QuantizedNetwork
 from refmodel.tailoring import shape_of
 
-from .mapping import Candidate, search
+from .candidates import Candidate
+from .mapping import search
 from .progress import Progress, silent
 
 #: The board; the clock that a core of 1,024 lanes is taken to run at, smaller ones too, and the part of it that is lost

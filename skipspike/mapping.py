@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from itertools import product
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from boards.area_model import BLOCK_MODES, LINK_CELLS, Area, area, fmax
 from boards.registry import Board
 from refmodel import golden
 from refmodel.barrier import BarrierBound
@@ -21,74 +19,29 @@ from refmodel.config import CoreConfig
 from refmodel.cycles import run_timing
 from refmodel.densities import random_inputs, tensor_values
 from refmodel.errors import CompileError, ConfigError, DataError
-from refmodel.external import line_words, streamed
+from refmodel.external import streamed
 from refmodel.lowering import lower
 from refmodel.needs import plan
 from refmodel.outlook import operations, outlook, walked_words
 from refmodel.quantized import INPUT, QuantizedNetwork
-from refmodel.tailoring import Shape, shape_of, smallest, tailored
-from rtl_gen.store import spram_tiles
+from refmodel.tailoring import Shape
 
+from .candidates import BLOCKS, TIME_LANES, Candidate, Room, shapes
 from .models import data_of, samples_of
 from .progress import Progress, silent
 
-#: Axes that are searched.  More event lanes than 16 wait for one another too long.
-_EVENT_LANES, _OUTPUT_LANES, _TIME_LANES = (1, 2, 4, 8, 16), (8, 16, 32, 64, 128, 256), (1, 2, 4, 8, 16)
 #: Engines, ascending.
 _ENGINES = (1, 2, 3, 4, 6, 8)
-#: Part of the device's logic cells that place and route still handles.
-FILL = {"ice40": 0.93, "ecp5": 0.85}
-#: Part of the expected Fmax that a clock may be.
-CLOCK_MARGIN = 0.9
 #: Shapes that run through the cycle model, and inputs of it.
 _FINALISTS, SAMPLES = 3, 2
 #: Cores that are planned at most: where so many do not fit, nothing much does.
 _TRIES = 100
-_BLOCKS = "block RAMs"
-#: Fields of a core that the network decides, whatever the shape.
-_WIDTHS = ("acc_width", "membrane_width", "leak_terms", "leak_shift_max", "leak_bits", "rectify", "signed_sources")
 #: Of neuron units, the fewest whose bound is within this of the best; of equal cores, the smallest.
 _EQUAL = 1.015
 #: Shapes with fewer lanes than this part of the largest that fits are no match for it.
 _LEAST = 1 / 8
 #: Networks beyond these take expected clocks instead of the cycle model's: words that it walks, operations.
 _MOST_WORDS, _MOST_OPERATIONS = 400_000, 1_500_000_000
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A core that fits: ``bound`` (clocks of the barrier bound), ``clocks`` of the cycle model, None if not run."""
-
-    config: CoreConfig
-    clock_hz: int
-    fmax_hz: float
-    area: Area
-    bound: float
-    clocks: float | None = None
-
-    @property
-    def shape(self) -> Shape:
-        return shape_of(self.config)
-
-    @property
-    def seconds(self) -> float:
-        """Time of an inference."""
-        return (self.bound if self.clocks is None else self.clocks) / self.clock_hz
-
-    def summary(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {
-            "shape": self.shape.settings,
-            "lanes": self.config.lanes,
-            "clocks": self.clocks,
-            "bound_clocks": self.bound,
-            "frames_per_second": 1 / self.seconds,
-            "clock_hz": self.clock_hz,
-            "fmax_hz_expected": round(self.fmax_hz),
-            "cells": self.area.cells,
-            "brams": self.area.brams,
-            "core": asdict(self.config),
-        }
 
 
 @dataclass(frozen=True)
@@ -162,7 +115,7 @@ def search(
         bound = BarrierBound(lowered, tensors=golden.run(lowered, x, keep=True).tensors)
     else:
         bound = BarrierBound(lowered, values=tensor_values(net, rates))
-    room = _Room(board, lowered, clock_of, proven=not expected, external=bytes_per_clock is not None)
+    room = Room(board, lowered, clock_of, proven=not expected, external=bytes_per_clock is not None)
     examined, ranked = _ranked(board, lowered, bound, room, bytes_per_clock, axes)
     found: list[Candidate] = []
     barred: tuple[Shape, float, str] | None = None
@@ -179,7 +132,7 @@ def search(
             too_large += 1
             if barred is None or seconds < barred[1] / board.clock_hz:
                 barred = (shape, clocks, made)
-            if room.planned >= _TRIES or _BLOCKS in made:  # more neuron units do not make memories smaller
+            if room.planned >= _TRIES or BLOCKS in made:  # more neuron units do not make memories smaller
                 break
     if not found:
         reason = "" if barred is None else f": {barred[0]} {barred[2]}"
@@ -245,30 +198,18 @@ def _walkable(net: QuantizedNetwork, lowered: QuantizedNetwork, core: CoreConfig
     return walked_words(ops, chunk_count(lowered, core)) <= _MOST_WORDS
 
 
-def shapes(board: Board, steps: int, weight_bits: int) -> Iterator[Shape]:
-    """Every shape of one engine that can be built for T steps; a bank's lanes fill a block RAM's word."""
-    word = BLOCK_MODES[board.family][0][1] // weight_bits
-    natural = 1 << (word.bit_length() - 1)
-    for k, p, tp in product(_EVENT_LANES, _OUTPUT_LANES, _TIME_LANES):
-        if k > p or (tp > 1 and tp // 2 >= steps):
-            continue
-        for units in (1, 2, 4, 8, 16, 32, 64):
-            if p // units >= CoreConfig.NEURON_LOOP:
-                yield Shape(k, p, tp, units, min(p, max(units, natural)))
-
-
 def _ranked(
     board: Board,
     lowered: QuantizedNetwork,
     bound: BarrierBound,
-    room: _Room,
+    room: Room,
     bytes_per_clock: float | None,
     axes: tuple[int, int, int] | None,
 ) -> tuple[int, list[list[tuple[float, Shape, float]]]]:
     """How many shapes there are, and those not too large: seconds, shape, clocks; by K, P, Tp, E and by preference."""
     examined = 0
     candidates: list[tuple[Shape, CoreConfig]] = []
-    steps = lowered.steps if axes is None else max(_TIME_LANES)
+    steps = lowered.steps if axes is None else max(TIME_LANES)
     single = axes is not None or room.base.streams_store or room.base.state_depth > 0
     engines = [1] if single else _engine_counts(lowered)
     for shape in shapes(board, steps, room.bits):
@@ -305,122 +246,6 @@ def _preferred(group: list[tuple[float, Shape, float]]) -> list[tuple[float, Sha
     """The fewest neuron units that are as good as the best first, then the others by time."""
     best = min(group)[0] * _EQUAL
     return sorted(group, key=lambda one: (one[0] > best, one[1].neuron_units if one[0] <= best else one[0]))
-
-
-class _Room:
-    """What a board has, and whether cores fit it."""
-
-    def __init__(
-        self,
-        board: Board,
-        lowered: QuantizedNetwork,
-        clock_of: Callable[[int], float] | None,
-        *,
-        proven: bool,
-        external: bool,
-    ) -> None:
-        self.board, self.lowered, self.clock_of = board, lowered, clock_of
-        self.proven, self.external = proven, external
-        # On ECP5 a chain of adders takes one LUT a bit.
-        self.base = replace(board.core, adder="chain") if board.family == "ecp5" else board.core
-        self.bits = max(2, lowered.weight_bits)
-        self.cells = int(board.luts * FILL[board.family]) - LINK_CELLS[board.family]
-        self._widths = self._known_widths()
-        self._made: dict[Shape, CoreConfig] = {}
-
-    def least(self, shape: Shape) -> CoreConfig:
-        """A core of a shape with memories as small as they get.  Raises ConfigError where there is none."""
-        return replace(smallest(self.base, shape, self.bits, proven=self.proven), **self._widths)
-
-    def _known_widths(self) -> dict[str, Any]:
-        """What a core needs for the network in any shape, from that of the first shape that runs it."""
-        for shape in shapes(self.board, self.lowered.steps, self.bits):
-            with contextlib.suppress(CompileError, ConfigError):
-                made = tailored(self.lowered, self.base, shape, proven=self.proven, external=self.external)
-                return {name: getattr(made, name) for name in _WIDTHS}
-        return {}
-
-    @property
-    def planned(self) -> int:
-        """Cores planned so far, which is what takes time."""
-        return len(self._made)
-
-    def clock(self, lanes: int) -> tuple[int, float]:
-        """Clock of a core of so many lanes, the board's at most, and the Fmax expected; Hz."""
-        if self.clock_of is not None:
-            given = self.clock_of(lanes)
-            return min(self.board.clock_hz, int(given)), given
-        expected = fmax(self.board.device, lanes)
-        usable = int(expected * CLOCK_MARGIN / 1e6) * 1_000_000
-        return min(self.board.clock_hz, max(usable, 16_000_000)), expected
-
-    def cells_short(self, config: CoreConfig) -> str | None:
-        """Why the logic does not fit."""
-        most = area(self.board.family, config).cells_most
-        if most <= self.cells:
-            return None
-        return f"takes about {most} logic cells, of which {self.cells} can be used"
-
-    def fit(self, shape: Shape, clocks: float) -> Candidate | str:
-        """The core of a shape for the network, or why it does not fit."""
-        try:
-            # Memories of several engines are hardly smaller than so many of one: planned once, they say that most of
-            # the shapes with as many lanes as there is logic for have no room.
-            config = self._tailored(replace(shape, engines=1))
-            if shape.engines > 1:
-                several = [
-                    self._memories_short(one) for one in self._placements(replace(config, engines=shape.engines))
-                ]
-                if all(several):
-                    return several[-1]
-                config = self._tailored(shape)
-        except (CompileError, ConfigError) as error:
-            return f"cannot run it ({error})"
-        reason = ""
-        for placed in self._placements(config):
-            reason = self._short(placed)
-            if not reason:
-                clock, expected = self.clock(shape.lanes)
-                return Candidate(placed, clock, expected, area(self.board.family, placed), clocks)
-        return reason
-
-    def _tailored(self, shape: Shape) -> CoreConfig:
-        if shape not in self._made:
-            self._made[shape] = tailored(self.lowered, self.base, shape, proven=self.proven, external=self.external)
-        return self._made[shape]
-
-    def _placements(self, config: CoreConfig) -> Iterator[CoreConfig]:
-        """Where the memories can lie, the preferred first."""
-        if self.external:
-            rows = -(-line_words(self.lowered, config) // 64) * 64
-            yield replace(config, store="bram")
-            if rows < config.spike_depth:  # spikes outside, too
-                yield replace(config, store="bram", spike_depth=rows)
-            return
-        own = self.board.core
-        if own.streams_store:
-            yield replace(config, store=own.store, store_depth=own.store_depth, store_fifo=own.store_fifo)
-            return
-        if self.board.sprams:
-            yield replace(config, store="spram")
-        yield replace(config, store="bram")
-
-    def _short(self, config: CoreConfig) -> str:
-        """What a core has too little of on the board; empty if it fits."""
-        if config.store == "spram":
-            try:
-                rows, columns = spram_tiles(config)
-            except ConfigError as error:
-                return f"needs a larger store ({error})"
-            if rows * columns > self.board.sprams:
-                return f"needs {rows * columns} SPRAM blocks of {self.board.sprams}"
-        short = self.cells_short(config)
-        return short or self._memories_short(config)
-
-    def _memories_short(self, config: CoreConfig) -> str:
-        """How many block RAMs there are too few; empty if there are enough."""
-        needed = area(self.board.family, config).brams_most
-        return f"needs {needed} {_BLOCKS} of {self.board.brams}" if needed > self.board.brams else ""
 
 
 def _clocks(

@@ -17,9 +17,10 @@ from refmodel.cycles import run_timing
 from refmodel.errors import CompileError, SkipspikeError
 from refmodel.quantized import QuantizedNetwork
 from skipspike import api, mapping
+from skipspike.candidates import shapes
 from skipspike.cores import core_for, mapped, read_core
 from skipspike.hardware import compiled
-from skipspike.mapping import search, search_inputs, shapes
+from skipspike.mapping import search, search_inputs
 from skipspike.models import quantised
 from tests.cli.conftest import small_network
 from tests.cli.test_verbs import run_json
