@@ -154,10 +154,20 @@ class SimulatedBoard:
 
     def state(self) -> State:
         """Clocks, LEDs and bytes as they are now."""
+        return self._asked("state")
+
+    def line_break(self, bits: float) -> State:
+        """Holds the line to the board low for ``bits`` bits, from now on and whatever is on it; the state then.
+
+        Fewer than ten bits damage a byte, more are a break as a host or a bad contact makes it.
+        """
+        return self._asked(f"break {bits:g}")
+
+    def _asked(self, command: str) -> State:
         commands = self._running().stdin
         assert commands is not None
         with contextlib.suppress(OSError):  # if it has ended there is no answer
-            commands.write("state\n")
+            commands.write(f"{command}\n")
             commands.flush()
         clocks, busy, leds, received, sent, broken = map(int, self._answer().split())
         assert self._design is not None

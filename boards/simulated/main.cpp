@@ -2,9 +2,10 @@
 // UART pins and the terminal, bit by bit.
 //
 // Arguments: clocks a bit of the line (may be a fraction), clocks of quiet after which time stands still.
-// On standard output: one line `port PATH`, then one line an answer. On standard input: `state` is answered with
-// clocks, busy, the LEDs as a number, bytes received and sent, and broken bytes from the board; the end of the input
-// ends the simulation.
+// On standard output: one line `port PATH`, then one line an answer. On standard input: `state`, answered with
+// clocks, busy, the LEDs as a number, bytes received and sent, and broken bytes from the board; `break BITS`, which
+// holds the line to the board low for so long, whatever is on it, and is answered the same; the end of the input ends
+// the simulation.
 //
 // Time passes while a byte is on its way, while the core is busy, and for the given number of clocks after both, so
 // that every time-out of the link runs out; then the process sleeps until a byte comes. No byte is lost: time also
@@ -127,7 +128,7 @@ int main(int argc, char** argv) {
     Receiver receiver(clocks_a_bit);
     uint8_t incoming[4096];
     size_t have = 0, taken = 0;
-    uint64_t now = 0, active = 0, received = 0, sent = 0, broken = 0;
+    uint64_t now = 0, active = 0, received = 0, sent = 0, broken = 0, held = 0;
     std::string commands;
 
     // Answers commands; false when the other side has gone.
@@ -137,7 +138,9 @@ int main(int argc, char** argv) {
         if (count <= 0) return count < 0 && errno == EINTR;
         commands.append(text, static_cast<size_t>(count));
         for (size_t end; (end = commands.find('\n')) != std::string::npos; commands.erase(0, end + 1)) {
-            if (commands.compare(0, end, "state") == 0) {
+            const bool hold = commands.compare(0, 6, "break ") == 0;
+            if (hold) held = now + static_cast<uint64_t>(clocks_a_bit * std::atof(commands.c_str() + 6));
+            if (hold || commands.compare(0, end, "state") == 0) {
                 std::printf("%llu %d %u %llu %llu %llu\n", static_cast<unsigned long long>(now),
                             static_cast<int>(board.busy), static_cast<unsigned>(board.leds),
                             static_cast<unsigned long long>(received), static_cast<unsigned long long>(sent),
@@ -176,20 +179,20 @@ int main(int argc, char** argv) {
         if (taken == have && now % kLook == 0) {
             const bool quiet = now - active >= quiet_clocks;
             if (!wait(POLLIN, quiet ? -1 : 0)) break;
-            if (quiet && taken == have) continue;
+            if (quiet && taken == have && now >= held) continue;
         }
         if (taken != have && !sender.busy(now)) {
             sender.start(incoming[taken++], now);
             ++received;
         }
-        board.rx = sender.level(now);
+        board.rx = now >= held && sender.level(now);
         board.clk = 1;
         board.eval();
         const int byte = receiver.sample(board.tx, now);
         board.clk = 0;
         board.eval();
         ++now;
-        if (sender.busy(now) || receiver.busy() || board.busy) active = now;
+        if (sender.busy(now) || receiver.busy() || board.busy || now < held) active = now;
         if (byte == -2) ++broken;
         if (byte < 0) continue;
         ++sent;

@@ -17,6 +17,7 @@ from boards.host.frames import Request, frame, results_request, write_request
 from boards.link.protocol import FRAME_BYTES, Command, Error
 from boards.registry import get_board
 from boards.simulated import SimulatedBoard, design
+from boards.simulated.design import CLOCKS_A_BIT
 from refmodel.config import CoreConfig
 
 pytestmark = pytest.mark.skipif(
@@ -53,10 +54,17 @@ def _good(rng, session, number):
 
 
 def _abuse(rng, session, numbers):
-    """Bytes of one act of abuse."""
+    """Bytes of one act of abuse, and for how many bits the line then breaks, if it does."""
     contents = _good(rng, rng.choice([session, rng.randrange(256)]), rng.choice(numbers))
     whole = frame(contents)
-    kind = rng.randrange(9)
+    kind = rng.randrange(10)
+    if kind == 9:
+        return whole[: rng.randrange(len(whole) + 1)], rng.choice([1, 3, 9, 12, 40, 400])  # in the middle, or about
+    return _frames(rng, kind, whole, contents, session, numbers), 0
+
+
+def _frames(rng, kind, whole, contents, session, numbers):
+    """Bytes of one act of abuse of the frames."""
     if kind == 0:
         return rng.randbytes(rng.randrange(1, 60))
     if kind == 1:
@@ -86,14 +94,19 @@ def _abuse(rng, session, numbers):
 def _survives(board, acts, batch, seed):
     rng = random.Random(seed)
     transport = SerialTransport(board.port)
-    driver = LinkDriver(FrameChannel(transport), CONFIG, timeout=20)
-    done = 0
+    driver = LinkDriver(FrameChannel(transport), CONFIG, timeout=4)
+    done = over = 0
     while done < acts:
         driver.open()
         for _ in range(batch):
             numbers = [driver._sequence, (driver._sequence - 1) & 0xFF, rng.randrange(256)]
-            transport.write(_abuse(rng, driver.session, numbers))
+            data, bits = _abuse(rng, driver.session, numbers)
+            transport.write(data)
+            if bits:
+                over = board.line_break(bits).clocks + bits * CLOCKS_A_BIT
             done += 1
+        while board.state().clocks < over:  # what is sent during a break is lost without a trace
+            pass
         image = [rng.getrandbits(16) for _ in range(rng.randrange(1, 9))]
         spikes = [rng.getrandbits(16) for _ in range(5)]
         program = SimpleNamespace(config=CONFIG, image=image, classes=5, input_words=lambda x: (range(len(x)), x))
