@@ -131,7 +131,7 @@ def test_some_hundred_acts(board):
 
 @pytest.mark.slow
 def test_a_hundred_thousand_acts(board):
-    _survives(board, 100_000, 500, 2)
+    _survives(board, 100_000, 100, 2)
 
 
 def test_recovery_time(board):
