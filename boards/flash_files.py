@@ -24,7 +24,7 @@ FLASH, PROGRAM = "flash.bin", "flash-program.bin"
 
 def starts_from_flash(board: Board, config: CoreConfig) -> bool:
     """Whether the board finds its program in the flash when it starts."""
-    return board.flash_offset is not None and config.store in ("spram", "flash")
+    return board.flash_offset is not None and (board.boot or config.store == "flash")
 
 
 def write_flash(folder: Path, image: Sequence[int]) -> dict[str, Any]:

@@ -44,7 +44,8 @@ class BoardTop(Elaboratable):
     baud: speed of the host link; the board's default if not given.
     timeout: seconds after which the host link gives up a frame or a command; rounded up to 2**n clocks.
     core: makes the core from ``(config=..., store_init=...)``.
-    boot: look for a program in the flash at start, on a board that has such a flash; a store in the flash always does.
+    boot: look for a program in the flash at start, on a board that has such a flash; as ``board.boot`` says if not
+        given. A store in the flash always does.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class BoardTop(Elaboratable):
         baud: int | None = None,
         timeout: float = 0.08,
         core: CoreFactory = _default_core,
-        boot: bool = False,
+        boot: bool | None = None,
     ) -> None:
         self._board = board
         self._config = config or board.core
@@ -66,7 +67,7 @@ class BoardTop(Elaboratable):
         self._divisor = baud_divisor(self.clock_hz, baud or board.baud)
         self._timeout = timeout
         self._core = core
-        self._boot = boot or self._config.store == "flash"
+        self._boot = (board.boot if boot is None else boot) or self._config.store == "flash"
 
     @property
     def board(self) -> Board:
@@ -75,6 +76,11 @@ class BoardTop(Elaboratable):
     @property
     def config(self) -> CoreConfig:
         return self._config
+
+    @property
+    def boot(self) -> bool:
+        """Whether it looks for a program in the flash at start."""
+        return self._boot
 
     @property
     def clock_hz(self) -> float:

@@ -34,6 +34,8 @@ def boards() -> dict[str, Any]:
                     "spram_bits": board.sprams * 256 * 1024,
                 },
                 "lanes": board.core.lanes,
+                "store": board.core.store,
+                "additions": list(board.additions),
                 "core": core_memory(board.core),
             }
             for board in BOARDS.values()
@@ -54,8 +56,9 @@ def build(
 ) -> dict[str, Any]:
     """Synthesis, place and route, and packing of the board's core, with the network's program beside it.
 
-    Where the resting store is block RAM, the program is in the bitstream; SPRAM gets it over the host link, or at start
-    from flash: ``flash`` is the image of both, compared with what it was made of, or None.
+    Where the resting store is block RAM, the program is in the bitstream; SPRAM gets it over the host link. Of a board
+    that takes it from its flash, "+boot" or "+flash", ``flash`` is the image of both, compared with what they
+    were made of.
     ``core``: as :func:`skipspike.cores.mapped` takes it.  A design that misses its clock is built all the same: see
     ``timing_met``.  Raises SkipspikeError.
     """

@@ -169,16 +169,6 @@ def _with_room(board: Board, config: CoreConfig, net: QuantizedNetwork) -> CoreC
     return replace(config, **depths) if depths else config
 
 
-def keeping_state(board: Board) -> Board:
-    """``board`` with a core that keeps membranes from run to run (docs/streaming.md); as it is if its core does.
-
-    The state memory is a small one, which grows to what a network needs as the core's other memories do.
-    """
-    if board.core.state_depth:
-        return board
-    return replace(board, core=replace(board.core, state_depth=_STEP[board.family]))
-
-
 def state_blocks(board: Board, config: CoreConfig) -> int:
     """Block RAMs of a core's state memory, which no board's usual core has."""
     return memory_blocks(board, config) - memory_blocks(board, replace(config, state_depth=0))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from boards.host import FrameChannel, LinkDriver, Recorder, Replay, SerialTransport, find_port
 from boards.host.channel import Channel
-from boards.registry import BOARDS, Board, get_board
+from boards.registry import Board, get_board, is_board
 from refmodel import golden
 from refmodel.config import CoreConfig
 from refmodel.cycles import run_timing
@@ -86,6 +86,7 @@ class Device(ABC):
         timeout: float | None = None,
         run_timeout: float = 60.0,
         record: str | Path | None = None,
+        flash: bytes = b"",
     ) -> Device:
         """Opens a device.
 
@@ -99,6 +100,7 @@ class Device(ABC):
         baud: speed of the port; by default the board's.
         timeout, run_timeout: seconds to wait for a reply, and for the end of a run.
         record: write every frame, with its time, to this file.
+        flash: the program part of a simulated board's flash (:func:`boards.flash_image.program_part`).
 
         Raises
         ------
@@ -108,13 +110,13 @@ class Device(ABC):
             return _Golden()
         if where.startswith(REPLAY):
             return _open_replay(where.removeprefix(REPLAY), run_timeout)
-        named = board if board is not None else where if where in BOARDS else "icebreaker"
+        named = board if board is not None else where if is_board(where) else "icebreaker"
         found = get_board(named) if isinstance(named, str) else named
         config = config or found.core
         if where == SIMULATED:
             from boards.simulated import SimulatedBoard
 
-            simulated = SimulatedBoard(found, config)
+            simulated = SimulatedBoard(found, config, flash=flash)
             simulated.start()
             try:
                 port = SerialTransport(simulated.port, baud=baud or found.baud)
@@ -123,7 +125,7 @@ class Device(ABC):
             except BaseException:
                 simulated.stop()
                 raise
-        port = SerialTransport(find_port(where) if where in BOARDS else where, baud=baud or found.baud)
+        port = SerialTransport(find_port(where) if is_board(where) else where, baud=baud or found.baud)
         return _open_link(port, found, config, 2.0 if timeout is None else timeout, run_timeout, record)
 
     def __enter__(self) -> Device:

@@ -39,6 +39,9 @@ def mount(group: typer.Typer, finish: Callable[..., None]) -> None:
         record: Annotated[
             Path | None, typer.Option(metavar="FILE", help="Write every frame here, for --port replay:FILE.")
         ] = None,
+        stream: Annotated[
+            str | None, typer.Option(metavar="FRAMES", help="Event frames of a file; membranes go on call by call.")
+        ] = None,
         as_json: Json = False,
     ) -> None:
         """Run a network on a device, image by image as the model."""
@@ -55,6 +58,7 @@ def mount(group: typer.Typer, finish: Callable[..., None]) -> None:
                 core=core,
                 baud=baud,
                 record=record,
+                stream=stream,
                 progress=progress,
             )
 

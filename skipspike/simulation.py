@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from boards.registry import get_board
+from boards.registry import get_board, keeping_state
 from refmodel import golden
 from refmodel.compiler import compile_network
 from refmodel.config import CoreConfig
@@ -27,7 +27,7 @@ from refmodel.event_frames import Frames, Rest, calls_of
 from refmodel.quantized import QuantizedNetwork
 from sim.job import Job, Outcome, read_outcomes
 
-from .cores import AUTO, core_for, keeping_state
+from .cores import AUTO, core_for
 from .models import open_network, percent, quantised, samples_of
 from .progress import Progress, silent
 
@@ -83,7 +83,7 @@ def simulate(
     found = get_board(board)
     net = quantised(open_network(network), bits, found.core)
     config = core_for(found if stream is None else keeping_state(found), net, core)
-    x, y = _inputs(net, data, stream, samples, rest, DEFAULT_SAMPLES[simulator], progress)
+    x, y = inputs_of(net, data, stream, samples, rest, DEFAULT_SAMPLES[simulator], progress)
     compile_network(net, config, keep_state=True if stream is not None else None)
     parts = 1 if stream is not None else _parts(jobs, len(x), simulator, waves)
     wave_path = None if waves is None else Path(waves)
@@ -114,7 +114,7 @@ def simulate(
     }
 
 
-def _inputs(
+def inputs_of(
     net: QuantizedNetwork,
     data: str | Path | None,
     stream: Frames | None,

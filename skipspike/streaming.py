@@ -30,7 +30,7 @@ class StreamPlace:
         if not program.keeps_state:
             raise BoardError(
                 f"the program of network '{program.network.name}' keeps no membranes; compile it for a core with "
-                "state_depth (skipspike.cores.keeping_state)"
+                "state_depth, such as --board BOARD+state"
             )
         if self.lost:
             raise BoardError(f"the stream's membranes are lost: {self.lost}; call reset_state() to begin anew")

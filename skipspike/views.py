@@ -17,7 +17,7 @@ def _percent(value: float | None) -> str:
 
 
 def boards(result: dict[str, Any]) -> None:
-    rows = table("board", "device", ">clock", ">lanes", ">LUTs", ">block RAM", ">SPRAM", "title")
+    rows = table("board", "device", ">clock", ">lanes", ">LUTs", ">block RAM", ">SPRAM", "program in", "title")
     for b in result["boards"]:
         memory = b["memory"]
         rows.add_row(
@@ -28,6 +28,7 @@ def boards(result: dict[str, Any]) -> None:
             str(b["luts"]),
             f"{memory['bram_bits'] // 1024} kbit",
             f"{memory['spram_bits'] // 1024} kbit",
+            ", ".join([b["store"], *(f"+{one}" for one in b["additions"] if one != "state")]),
             b["title"],
         )
     show(rows)
@@ -104,7 +105,7 @@ def _way_out(result: dict[str, Any]) -> list[str]:
     """A store outside the FPGA, where the one inside is too small and the board has another."""
     from boards.registry import get_board
 
-    stores = get_board(result["board"]).stores
+    stores = get_board(result["board"]).stores  # none if it lies there already
     if "+" in result["board"] or all(limit["setting"] != "store_depth" for limit in result["limits"]):
         return []
     return [f"the program can lie in the board's {store}: --board {result['board']}+{store}" for store in stores]

@@ -80,6 +80,7 @@ class Board:
     pack_options: more options of the packer.
     stores: memories beside the FPGA that a core can run a program from (:func:`boards.registry.stores.with_store`).
     flash_offset: where a program lies in the flash that the FPGA is configured from, None if it cannot be read.
+    boot: at start the program comes from that flash into the core's own store.
     usual: where a bitstream goes unless told otherwise.
     pll: iCE40: "pad" if the oscillator is at the PLL's own pin, "core" if not.
     """
@@ -106,6 +107,7 @@ class Board:
     pack_options: tuple[str, ...] = ()
     stores: tuple[OutsideStore, ...] = ()
     flash_offset: int | None = None
+    boot: bool = False
     usual: Literal["sram", "flash"] = "sram"
     pll: Literal["pad", "core"] = "pad"
 
@@ -113,6 +115,12 @@ class Board:
     def bitstream_name(self) -> str:
         """File name of the bitstream in a build folder."""
         return "top.bin" if self.family == "ice40" else "top.bit"
+
+    @property
+    def additions(self) -> tuple[str, ...]:
+        """What may follow the name behind a plus (:func:`boards.registry.stores.with_addition`)."""
+        boots = self.flash_offset is not None and self.core.store == "spram" and not self.boot
+        return (*["boot"] * boots, *self.stores, *["state"] * (self.core.state_depth == 0))
 
     @property
     def bram_total_kbit(self) -> int:

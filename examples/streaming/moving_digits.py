@@ -15,12 +15,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from boards.registry import get_board
+from boards.registry import get_board, keeping_state
 from refmodel.compiler import compile_network
 from refmodel.datasets import load_data
 from refmodel.quantized import QuantizedNetwork
 from skipspike.api import Device
-from skipspike.cores import keeping_state, usual_core
+from skipspike.cores import usual_core
 from skipspike.models import open_network, quantised
 
 #: Columns of a digit, and of the window.

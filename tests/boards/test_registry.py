@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from boards.registry import BOARDS, get_board
+from boards.registry import BOARDS, get_board, is_board
 from boards.top import BoardTop
 from boards.uart import baud_divisor
 from refmodel.errors import BoardError
@@ -32,6 +32,26 @@ def test_store_fits(board):
 @pytest.mark.parametrize("board", BOARDS.values(), ids=list(BOARDS))
 def test_top_runs_at_the_target(board, stub_core):
     assert BoardTop(board, core=stub_core).clock_hz == board.clock_hz
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=list(BOARDS))
+def test_additions(board):
+    """Each makes another core, or another start, and may not come twice."""
+    for addition in board.additions:
+        name = f"{board.name}+{addition}"
+        found = get_board(name)
+        assert found.name == name and (found.core != board.core or found.boot) and addition not in found.additions
+        assert is_board(name) and not is_board(f"/dev/{name}")
+        with pytest.raises(BoardError, match=f"has no '{addition}'"):
+            get_board(f"{name}+{addition}")
+    assert get_board("icebreaker+boot+state").core == get_board("icebreaker+state").core
+
+
+def test_boot_is_built_where_it_is_asked_for(stub_core):
+    boots = {name: BoardTop(get_board(name), core=stub_core).boot for name in ("icebreaker", "icebreaker+boot")}
+    assert boots == {"icebreaker": False, "icebreaker+boot": True}
+    assert BoardTop(get_board("hx8k_evn+flash"), core=stub_core).boot
+    assert not BoardTop(get_board("icebreaker+boot"), core=stub_core, boot=False).boot
 
 
 def test_unknown_board_names_the_known_ones():

@@ -49,16 +49,17 @@ def test_program_in_sdram(tmp_path: Path) -> None:
 @pytest.mark.parametrize("store", ["spram", "flash"])
 def test_start_from_flash(store: str, tmp_path: Path) -> None:
     """A board that has its program when the host comes; one whose flash is damaged says so and runs nothing."""
-    board, config = get_board("icebreaker"), replace(SMALL, store=store)
+    board = get_board("icebreaker+boot" if store == "spram" else "icebreaker+flash")
+    config = replace(SMALL, store=store)
     program = compile_network(RANDOM, config)
     part = program_part(config, program.image)
     x = random_input(np.random.default_rng(4), RANDOM, 2)
     # The host's program is the flash's: nothing is loaded.
-    made = design(board, config, flash=part, timeout_clocks=1 << 14, boot=True)
+    made = design(board, config, flash=part, timeout_clocks=1 << 14)
     with SimulatedBoard(board, config, design=made, folder=tmp_path) as running:
         classify(running, program, x, loads=False)
     damaged = part[:-30] + bytes([part[-30] ^ 4]) + part[-29:]
-    made = design(board, config, flash=damaged, timeout_clocks=1 << 14, boot=True)
+    made = design(board, config, flash=damaged, timeout_clocks=1 << 14)
     with SimulatedBoard(board, config, design=made, folder=tmp_path) as running:
         host = LinkDriver(FrameChannel(SerialTransport(running.port, baud=board.baud)), config, timeout=60)
         host.open()
@@ -76,14 +77,15 @@ def test_start_from_flash(store: str, tmp_path: Path) -> None:
 
 @needs_compiler
 @pytest.mark.slow
-def test_more_weights_than_block_ram(tmp_path: Path) -> None:
-    """37,450 weights on an iCEBreaker with 15 kB of block RAM, from SPRAM, from flash; images of digits."""
-    board = get_board("icebreaker")
+@pytest.mark.parametrize("name", ["icebreaker+boot", "icebreaker+flash"])
+def test_more_weights_than_block_ram(name: str, tmp_path: Path) -> None:
+    """37,450 weights on an iCEBreaker with 15 kB of block RAM: from flash to SPRAM, or from flash at every run."""
+    board = get_board(name)
     net = quantised(bundled.load_network("digits-sew-add-8"), config=board.core)
     config = core_for(board, net)
     program = compile_network(net, config)
     assert len(program.image) * config.store_width > 1024 * board.bram_total_kbit
-    made = design(board, config, flash=program_part(config, program.image), boot=True)
+    made = design(board, config, flash=program_part(config, program.image))
     with SimulatedBoard(board, config, design=made, folder=tmp_path) as running:
         x, _ = datasets.load_data("digits")
         classify(running, program, prepare(program.network.input, x[:3]), loads=False)
@@ -102,9 +104,11 @@ def test_limits() -> None:
     board = get_board("icebreaker")
     with pytest.raises(BoardError, match="50 to 90 MHz"):
         board.platform().prepare(BoardTop(board, SMALL), "top")
-    with pytest.raises(BoardError, match="has no memory 'sdram' for a program; it has flash"):
+    with pytest.raises(BoardError, match=r"has no 'sdram'; there is icebreaker\+boot, icebreaker\+flash"):
         get_board("icebreaker+sdram")
-    with pytest.raises(BoardError, match="none that is known"):
-        get_board("ecpix5_85f+sdram")
+    with pytest.raises(BoardError, match=r"has no 'boot'; there is hx8k_evn\+flash"):  # its bitstream has the program
+        get_board("hx8k_evn+boot")
+    with pytest.raises(BoardError, match=r"has no 'flash'; there is ulx3s_12f\+sdram\+state"):
+        get_board("ulx3s_12f+sdram+flash")
     with pytest.raises(BoardError, match="'nothing' is not known"):
         get_board("nothing+sdram")

@@ -185,7 +185,7 @@ def test_a_wrong_device_is_found_out(port, monkeypatch):
     port.board.wrong = 1
     monkeypatch.setattr(running, "open_network", lambda network: NET)
     monkeypatch.setattr(running, "quantised", lambda net, bits, config: NET)
-    monkeypatch.setattr(running, "samples_of", lambda *_: (INPUTS, np.zeros(len(INPUTS), np.int64)))
+    monkeypatch.setattr(running, "inputs_of", lambda *_: (INPUTS, np.zeros(len(INPUTS), np.int64)))
     result = running.run("net", port=port.port, core="board")
     assert result["differing"] == list(range(len(INPUTS)))
     assert result["first_difference"].startswith("image 0: results ")

@@ -28,6 +28,10 @@ def run_json(*arguments: str) -> dict[str, Any]:
 def test_boards_and_networks_are_listed_with_what_the_tables_need() -> None:
     assert [board["name"] for board in run_json("boards")["boards"]] == list(BOARDS)
     assert {"device", "memory", "clock_hz"} <= set(run_json("boards")["boards"][0])
+    stores = {board["name"]: [board["store"], *board["additions"]] for board in run_json("boards")["boards"]}
+    assert stores["icebreaker"] == ["spram", "boot", "flash", "state"]
+    assert stores["ulx3s_12f"] == ["bram", "sdram", "state"] and stores["ecpix5_45f"] == ["bram", "state"]
+    assert "spram, +boot, +flash" in CliRunner().invoke(app, ["boards"]).stdout
     listed = run_json("networks")["networks"]
     assert [network["name"] for network in listed] == bundled.names()
     assert {"family", "data", "accuracy_float", "accuracy_int"} <= set(listed[0])
@@ -162,9 +166,7 @@ def test_progress_goes_to_stderr() -> None:
 
 
 def test_generate_a_component(tmp_path: Path) -> None:
-    made = run_json(
-        "generate", "--component", "SpikeCombiner", "--set", "width=7", "-o", str(tmp_path)
-    )
+    made = run_json("generate", "--component", "SpikeCombiner", "--set", "width=7", "-o", str(tmp_path))
     assert made["files"] == [str(tmp_path / "SpikeCombiner.v")]
     assert "[6:0]" in (tmp_path / "SpikeCombiner.v").read_text()
 
