@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -15,15 +15,15 @@ from amaranth.lib.wiring import In, Out
 from rtl_gen.layouts import COLLISION_FREE
 
 from .deframer import PIECE
-from .protocol import CRC_BYTES, FRAME_BYTES, HEADER_BYTES, IDENTITY_BYTES, Error
+from .protocol import CRC_BYTES, FRAME_BYTES, HEADER_BYTES, IDENTITY_BYTES, REPLY_HEADER_BYTES, Error
 
-#: Bytes of a half of the memory.
+#: Bytes of a half of the memory. A frame starts at address 0, its CRC included.
 HALF = 256
-#: Address of the first byte of a frame's contents. At address 0 stands the address behind its last one, without the
-#: CRC; less than 8, it is the error that made the frame unreadable.
-FIRST = 4
-#: Address of the identity, which ends with the half.
-IDENTITY = HALF - IDENTITY_BYTES
+#: Address of the number of its bytes; less than 8, it is the error that made the frame unreadable.
+LENGTH = HALF - 1
+#: What an address of the identity has set beside the number of the byte in its reply.
+IDENTITY_BITS = 0xE0
+IDENTITY = IDENTITY_BITS + REPLY_HEADER_BYTES
 
 
 class FrameBuffer(wiring.Component):
@@ -31,14 +31,14 @@ class FrameBuffer(wiring.Component):
 
     Parameters
     ----------
-    identity: what the last bytes of both halves hold.
+    identity: what both halves hold from address IDENTITY on.
 
     Members
     -------
     i: In(stream of pieces of frames), always taken.
     valid: Out(1), there is a whole frame.
     addr: In(8), of that frame.
-    byte: Out(8), two clocks after ``addr``: from a register, since block RAMs are slow.
+    byte: Out(8), one clock after ``addr``: from a block RAM, so it is late, and belongs into a register.
     release: In(1), pulse: the frame is done with.
     """
 
@@ -56,35 +56,34 @@ class FrameBuffer(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        assert FIRST + HEADER_BYTES == 8 and FIRST + FRAME_BYTES <= IDENTITY
-        half_init = [0] * IDENTITY + list(self._identity)
+        assert FRAME_BYTES < IDENTITY and IDENTITY + IDENTITY_BYTES <= LENGTH and HEADER_BYTES + CRC_BYTES == 8
+        half_init = ([0] * IDENTITY + list(self._identity) + [0] * HALF)[:HALF]
         m.submodules.memory = memory = Memory(
             shape=8, depth=2 * HALF, init=2 * half_init, attrs={**COLLISION_FREE, "ram_style": "block"}
         )
         write, read = memory.write_port(), memory.read_port()
         full = Signal(2)
         half, oldest = Signal(), Signal()  # that is written, that is read
-        index = Signal(8, init=FIRST)
+        index = Signal(8)
         long, lost = Signal(), Signal()
-        behind = Signal(8)
         gone = Signal()
-        good = self.i.p.byte == 0
-        m.d.sync += self.byte.eq(read.data)
+        error = self.i.p.byte[:3]
+        most = FRAME_BYTES + 1
         m.d.comb += [
-            behind.eq(index - CRC_BYTES),
             gone.eq(lost | Mux(half, full[1], full[0])),
-            long.eq(index == FIRST + FRAME_BYTES + 1),
+            # The first number with all of these bits is the one that is meant.
+            long.eq(Cat(index[bit] for bit in range(8) if most >> bit & 1).all()),
             self.i.ready.eq(1),
             write.en.eq(self.i.valid & ~gone),
-            write.addr.eq(Cat(Mux(self.i.p.end, Const(0, 8), index), half)),
+            write.addr.eq(Cat(index | self.i.p.end.replicate(8), half)),
             write.data.eq(self.i.p.byte),
             read.addr.eq(Cat(self.addr, oldest)),
             read.en.eq(1),
+            self.byte.eq(read.data),
             self.valid.eq(Mux(oldest, full[1], full[0])),
         ]
-        with m.If(self.i.p.end & (long | good)):
-            # A good frame that is too short leaves a small number there: one of the errors.
-            m.d.comb += write.data.eq(Mux(long | (behind < FIRST + HEADER_BYTES), Error.LENGTH, behind))
+        with m.If(self.i.p.end & ~error.any()):
+            m.d.comb += write.data.eq(Mux(long | ~index[3:].any(), Error.LENGTH, index))
         with m.If(self.release):
             m.d.sync += oldest.eq(~oldest)
             for which in (0, 1):
@@ -92,7 +91,7 @@ class FrameBuffer(wiring.Component):
                     m.d.sync += full[which].eq(0)
         with m.If(self.i.valid):
             with m.If(self.i.p.end):
-                m.d.sync += [index.eq(FIRST), lost.eq(0), half.eq(half ^ ~gone)]
+                m.d.sync += [index.eq(0), lost.eq(0), half.eq(half ^ ~gone)]
                 for which in (0, 1):
                     with m.If((half == which) & ~gone):
                         m.d.sync += full[which].eq(1)

@@ -1,7 +1,7 @@
 # Amaranth declares its statements and components to no type checker.
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
 # pyright: reportOperatorIssue=false, reportOptionalMemberAccess=false
-"""CRC-32 of bytes, one bit a clock: the smallest form, and a byte of a UART lasts 40 clocks or more."""
+"""CRC-32 of bytes, one bit a clock."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ from amaranth.lib.wiring import In, Out
 
 #: IEEE 802.3, reflected.
 POLYNOMIAL = 0xEDB88320
-#: The register after any bytes followed by their own CRC, little-endian.
-RESIDUE = 0xDEBB20E3
 ONES = 0xFFFFFFFF
 
 
 class Crc32(wiring.Component):
     """CRC-32 as ``zlib.crc32`` computes it: register init ones, result inverted.
-
-    A byte takes eight clocks of ``step``; it must stay on ``byte`` until the clock of ``last``.
 
     Parameters
     ----------
@@ -29,15 +25,12 @@ class Crc32(wiring.Component):
 
     Members
     -------
-    clear: In(1), the register becomes ones; not together with ``step``.
-    step: In(1), one bit of ``byte`` enters, bit 0 first.
+    clear: In(1), the register becomes ones.
+    step: In(1), ``bit`` enters; bit 0 of a byte is first.
     rotate: In(1), with ``step``: instead of that the register turns by one bit, to its low end.
-    hold: In(1), with ``step``: the bit is counted only.
-    byte: In(8).
-    last: Out(1), the next step is the eighth of its byte.
-    bit: Out(1), the bit of ``byte`` that the next step takes.
+    bit: In(1).
+    low: Out(1), lowest bit of the register: while it turns, the CRC's bits, inverted, as they travel.
     value: Out(32), the register: the CRC, inverted.
-    good: Out(1), the bytes so far end with their own CRC.
     """
 
     def __init__(self, *, init: int = ONES) -> None:
@@ -47,12 +40,9 @@ class Crc32(wiring.Component):
                 "clear": In(1),
                 "step": In(1),
                 "rotate": In(1),
-                "hold": In(1),
-                "byte": In(8),
-                "last": Out(1),
-                "bit": Out(1),
+                "bit": In(1),
+                "low": Out(1),
                 "value": Out(32, init=init),
-                "good": Out(1),
             }
         )
 
@@ -62,20 +52,14 @@ class Crc32(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        count = Signal(3)
-        feedback = Signal()
-        taps = Signal()
+        feedback, taps = Signal(), Signal()
         m.d.comb += [
-            self.last.eq(count.all()),
-            self.bit.eq(self.byte.bit_select(count, 1)),
-            feedback.eq(self.value[0] ^ (self.bit & ~self.rotate)),
+            self.low.eq(self.value[0]),
+            feedback.eq(self.low ^ (self.bit & ~self.rotate)),
             taps.eq(feedback & ~self.rotate),
-            self.good.eq(self.value == RESIDUE),
         ]
         shifted = Cat(self.value[1:], feedback)
         with m.If(self.step):
-            m.d.sync += count.eq(count + 1)
-        with m.If(self.step & ~self.hold):
             for bit in range(32):
                 tap = bit != 31 and POLYNOMIAL >> bit & 1
                 m.d.sync += self.value[bit].eq(shifted[bit] ^ taps if tap else shifted[bit])

@@ -1,24 +1,29 @@
 # Amaranth declares its statements and components to no type checker.
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
 # pyright: reportOperatorIssue=false, reportOptionalMemberAccess=false
-"""Carries out the commands of checked frames, one after the other, and answers each."""
+"""Checks frames, carries out their commands, one after the other, and answers each."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from refmodel.config import CoreConfig
 
-from .buffer import FIRST, IDENTITY
-from .framer import CONTENT
-from .loader import Kind, LoaderPort, address_bits
+from .buffer import IDENTITY_BITS
+from .crc import Crc32
+from .loader import Kind, SerialPort, address_bits
 from .protocol import (
+    CRC_BYTES,
+    ESCAPE,
+    FLAG,
     HEADER_BYTES,
+    IDENTITY_BYTES,
+    INVERT,
     PROTOCOL,
     REPLY_HEADER_BYTES,
     STATUS_BYTES,
@@ -27,20 +32,24 @@ from .protocol import (
     keeps_state,
     value_bytes,
 )
+from .slots import PHASE, passing, slot_ends
 
 #: Ticks that a command waits for the core or a memory.
 WAIT_TICKS = 4
-#: Addresses in the frame buffer: behind the header; of WRITE's space or RESULTS' last number; behind that.
-_ARGUMENTS = FIRST + HEADER_BYTES
-_BYTE = _ARGUMENTS + 3
+#: Numbers of bytes in a request: WRITE's space or RESULTS' last number; behind that.
+_BYTE = HEADER_BYTES + 3
 _BEHIND = _BYTE + 1
-#: Numbers of a reply's bytes, counted from FIRST.
-_BODY = FIRST + REPLY_HEADER_BYTES
+#: Numbers of bytes in a reply: error, state, expected sequence, body, results.
+_ERROR, _STATE, _EXPECTED, _BODY = range(HEADER_BYTES, REPLY_HEADER_BYTES + 1)
 _VALUES = _BODY + STATUS_BYTES
 
 
 class Executor(wiring.Component):
-    """The commands of protocol 2 between a frame buffer, a framer, a loader and the core.
+    """The commands of protocol 2 between a frame buffer, a byte stream, a loader and the core.
+
+    It works in slots (:mod:`boards.link.slots`), bit by bit: one register of a byte turns while its bits go to
+    the CRC, the loader, or are compared; another byte's bits come in their place from what a reply tells. A frame is
+    read twice: first for its CRC, then it is carried out.
 
     Every frame gets one reply. A command that needs the core idle (WRITE, RUN, RESULTS) waits for it, for
     :data:`WAIT_TICKS` ticks at most. A command that fails takes no sequence number, so that whatever was sent behind it
@@ -52,14 +61,16 @@ class Executor(wiring.Component):
 
     Members
     -------
+    phase: In, of the slot.
     valid, addr, byte, release: a :class:`boards.link.buffer.FrameBuffer`.
-    o: Out(stream of contents of replies).
-    port: Out(LoaderPort); target (``addr``), advance, beyond, outside, partial, turning, matches, program_valid: of
+    tx: Out(stream of 8 bits); valid in the first clock of a slot alone.
+    port: Out(SerialPort); target (``addr``), advance, beyond, outside, partial, turning, matches, program_valid: of
         the loader.
+    word_step, take_status, take_value, status, value_bit: of the :class:`boards.link.words.WordRegister`, for replies.
     tick: In(1).
     fault: In(1), state bit 3.  drifted: In(1), state bit 4, of cores with a state memory.
     start: Out(1), pulse, with resume: Out(1), the flag of RUN; core_reset: Out(1), pulse.
-    busy, done, argmax, clocks, result_data: In, as the core has them; result_addr: Out.
+    busy, done: In, as the core has them; result_addr: Out.
     result: Out(1), the last run has ended. failed: Out(1), the last command failed.
     """
 
@@ -69,12 +80,13 @@ class Executor(wiring.Component):
         result_bits = max(1, ceil_log2(config.result_depth))
         super().__init__(
             {
+                "phase": In(PHASE),
                 "valid": In(1),
                 "addr": Out(8),
                 "byte": In(8),
                 "release": Out(1),
-                "o": Out(stream.Signature(CONTENT)),
-                "port": Out(LoaderPort()),
+                "tx": Out(stream.Signature(8)),
+                "port": Out(SerialPort()),
                 "target": In(address_bits(config)),
                 "advance": Out(1),
                 "beyond": In(1),
@@ -83,6 +95,11 @@ class Executor(wiring.Component):
                 "turning": In(1),
                 "matches": In(1),
                 "program_valid": In(1),
+                "word_step": Out(1),
+                "take_status": Out(1),
+                "take_value": Out(1),
+                "status": In(1),
+                "value_bit": In(1),
                 "tick": In(1),
                 "fault": In(1),
                 "drifted": In(1),
@@ -92,9 +109,6 @@ class Executor(wiring.Component):
                 "busy": In(1),
                 "done": In(1),
                 "result_addr": Out(result_bits),
-                "result_data": In(signed(config.membrane_width)),
-                "argmax": In(result_bits),
-                "clocks": In(32),
                 "result": Out(1),
                 "failed": Out(1),
             }
@@ -106,35 +120,45 @@ class Executor(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        index = Signal(8)  # in the frame buffer; of a reply's byte, from FIRST on
-        settled = Signal()  # the byte at ``index`` is there
-        step = Signal()
-        turned = Signal()  # an address has changed: of results or of a byte
-        end = Signal(8)  # behind the last argument; then the low bits of the last result's number
-        command = Signal(4)
-        error = Signal(4)
+        m.submodules.crc = crc = Crc32()
+        port, phase = self.port, self.phase
+        passes, ends = passing(phase), Signal()
+        index = Signal(8, init=255)  # of a byte in the request, or in the reply; 255: before it
+        restart, step = Signal(), Signal()
+        byte = Signal(8)
+        bit = Signal()  # that passes
+        keep = Signal()  # the byte turns all the time
+        value = Cat(byte[1:], bit)  # the byte, in a slot's last clock
+        part = Signal(3)  # of a CRC, or of a result's bytes
+        end = Signal(8)  # number of the first byte of the request's CRC; then the low bits of the last result's number
+        command, error = Signal(4), Signal(4)
         readable = Signal()
-        session, expected = Signal(8), Signal(8)
+        numbers = Signal(16)  # session and expected sequence; they turn
+        carry = Signal()  # a number is taken
         running = Signal()
-        was_busy, had_result, had_drifted = Signal(), Signal(), Signal()
         waited = Signal(range(WAIT_TICKS + 1))
-        port, byte = self.port, self.byte
-        space = Signal()
-        fits = Signal()
-        ordered = command[2:].any()
+        space, ordered = Signal(), Signal()
         busy = self.busy | running
         assert Command.WRITE == 4
 
         m.d.comb += [
+            ends.eq(slot_ends(phase)),
             self.addr.eq(index),
             self.result_addr.eq(self.target[: len(self.result_addr)]),
+            ordered.eq(command[2:].any()),
+            bit.eq(byte[0]),
+            crc.bit.eq(bit),
+            port.bit.eq(bit),
             port.space.eq(space),
-            port.bytes.payload.eq(byte),
             port.kind.eq(Kind.DATA),
         ]
-        # A result and a byte come two clocks after their address.
-        m.d.sync += [turned.eq(self.turning | step), settled.eq(~step & ~self.turning & ~turned)]
-        with m.If(step):
+        with m.If(passes | keep):
+            m.d.sync += byte.eq(value)
+        with m.Else():
+            m.d.sync += byte.eq(self.byte)
+        with m.If(restart):
+            m.d.sync += index.eq(255)
+        with m.Elif(step):
             m.d.sync += index.eq(index + 1)
         with m.If(self.tick & ~waited[-1]):
             m.d.sync += waited.eq(waited + 1)
@@ -145,199 +169,315 @@ class Executor(wiring.Component):
             m.d.sync += error.eq(code)
             m.next = "ANSWER"
 
+        #: What the session and the sequence number become as they turn.
+        number = Signal()
+        turns = Signal()
+        m.d.comb += number.eq(numbers[0])
+        with m.If(turns & passes):
+            m.d.sync += numbers.eq(Cat(numbers[1:], number))
+
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [index.eq(0), error.eq(0), readable.eq(0), settled.eq(0), turned.eq(1), waited.eq(0)]
-                m.d.comb += port.clear.eq(1)
-                with m.If(self.valid):
-                    m.next = "END"
+                m.d.sync += [error.eq(0), readable.eq(0), waited.eq(0), carry.eq(0), part.eq(0)]
+                m.d.comb += [port.clear.eq(1), restart.eq(1)]
+                with m.If(self.valid & ends):
+                    m.next = "LENGTH"
 
-            with m.State("END"):
-                m.d.sync += end.eq(byte)
-                with m.If(settled):
-                    m.d.sync += [index.eq(FIRST), settled.eq(0), turned.eq(1)]
-                    m.next = "HEAD"
-                    with m.If(~byte[3:].any()):
-                        m.d.sync += error.eq(byte)
+            with m.State("LENGTH"):
+                m.d.comb += crc.clear.eq(1)
+                # Four less, bit by bit.
+                borrow = Signal()
+                m.d.sync += borrow.eq(~phase[1:3].any() | (borrow & ~bit))
+                with m.If(passes):
+                    m.d.sync += end.eq(Cat(end[1:], bit ^ (borrow & phase[1:3].any())))
+                with m.If(ends):
+                    m.d.comb += step.eq(1)
+                    m.next = "CHECK"
+                    with m.If(~value[3:].any()):
+                        m.d.sync += error.eq(value)
                         m.next = "ANSWER"
 
-            with m.State("HEAD"), m.If(settled):
-                m.d.comb += step.eq(1)
-                with m.Switch(index[:2]):
-                    with m.Case(0):
-                        m.d.sync += readable.eq(1)
-                        with m.If(byte != PROTOCOL):
-                            fail(Error.VERSION)
-                    with m.Case(1):
-                        m.d.sync += command.eq(byte)
-                        with m.If(byte[4:].any()):
-                            fail(Error.COMMAND)
-                    with m.Case(2):
-                        with m.If(command == Command.OPEN):
-                            m.d.sync += session.eq(byte)
-                        with m.If(ordered & (byte != session)):
-                            fail(Error.SESSION)
-                    with m.Case(3):
-                        with m.If(command == Command.OPEN):
-                            m.d.sync += expected.eq(byte)
-                        m.next = "DISPATCH"
-                        with m.If(ordered & (byte != expected)):
-                            fail(Error.SEQUENCE)
+            with m.State("CHECK"):
+                tail = Signal()
+                m.d.comb += [tail.eq((index == end) | part.any()), crc.rotate.eq(tail), crc.step.eq(passes)]
+                with m.If(passes & tail & (bit == crc.low)):
+                    m.d.sync += error.eq(Error.CRC)
+                with m.If(ends):
+                    m.d.comb += step.eq(1)
+                    m.d.sync += part.eq(part + tail)
+                    with m.If(part == CRC_BYTES - 1):
+                        m.d.comb += restart.eq(1)
+                        m.next = "AGAIN"
 
-            with m.State("DISPATCH"):
-                m.d.comb += fits.eq(end == _ARGUMENTS)
+            with m.State("AGAIN"), m.If(ends):
+                m.d.comb += step.eq(1)
+                m.d.sync += readable.eq(~error.any())
+                m.next = "HEAD"
+                with m.If(error.any()):
+                    m.next = "ANSWER"
+
+            with m.State("HEAD"):
+                m.d.comb += turns.eq(index[1])
+                with m.If(command == Command.OPEN):
+                    m.d.comb += number.eq(byte[0])
+                with m.If(index[1] & passes & ordered & (bit != numbers[0]) & ~error.any()):
+                    m.d.sync += error.eq(Mux(index[0], Error.SEQUENCE, Error.SESSION))
+                with m.If(ends):
+                    m.d.comb += step.eq(1)
+                    with m.Switch(index[:2]):
+                        with m.Case(0):
+                            with m.If(value != PROTOCOL):
+                                fail(Error.VERSION)
+                        with m.Case(1):
+                            m.d.sync += command.eq(value)
+                            with m.If(value[4:].any()):
+                                fail(Error.COMMAND)
+                        with m.Case(3):
+                            m.next = "DISPATCH"
+
+            with m.State("DISPATCH"), m.If(ends):
+                fits = Signal()
+                m.d.comb += fits.eq(end == HEADER_BYTES)
                 m.next = "ANSWER"
-                with m.Switch(command):
-                    with m.Case(Command.HELLO, Command.STATUS, Command.OPEN):
-                        pass
-                    with m.Case(Command.RESET):
-                        m.d.comb += self.core_reset.eq(fits)
-                    with m.Case(Command.RUN):
-                        m.d.comb += fits.eq(end == _ARGUMENTS + 1)
-                        m.next = "WAIT"
-                    with m.Case(Command.COMMIT, Command.RESULTS):
-                        m.d.comb += fits.eq(end == _BEHIND)
-                        m.next = "ARGUMENTS"
-                    with m.Case(Command.WRITE):
-                        m.d.comb += fits.eq(end[2] | end[4:].any())
-                        m.next = "ARGUMENTS"
-                    with m.Default():
-                        m.d.comb += fits.eq(1)
-                        fail(Error.COMMAND)
-                with m.If(~fits):
-                    fail(Error.LENGTH)
+                with m.If(~error.any()):
+                    with m.Switch(command):
+                        with m.Case(Command.HELLO, Command.STATUS, Command.OPEN):
+                            pass
+                        with m.Case(Command.RESET):
+                            m.d.comb += self.core_reset.eq(fits)
+                        with m.Case(Command.RUN):
+                            m.d.comb += fits.eq(end == HEADER_BYTES + 1)
+                            m.next = "WAIT"
+                        with m.Case(Command.COMMIT, Command.RESULTS):
+                            m.d.comb += fits.eq(end == _BEHIND)
+                            m.next = "ARGUMENTS"
+                        with m.Case(Command.WRITE):
+                            m.d.comb += fits.eq(end[3:].any())
+                            m.next = "ARGUMENTS"
+                        with m.Default():
+                            m.d.comb += fits.eq(1)
+                            fail(Error.COMMAND)
+                    with m.If(~fits):
+                        fail(Error.LENGTH)
 
             with m.State("ARGUMENTS"):  # an address, or the CRC of an image
                 checks = command == Command.COMMIT
-                m.d.comb += [port.kind.eq(Mux(checks, Kind.CHECK, Kind.ADDRESS)), port.bytes.valid.eq(settled)]
-                with m.If(port.bytes.valid & port.bytes.ready):
+                m.d.comb += [port.kind.eq(Mux(checks, Kind.CHECK, Kind.ADDRESS)), port.go.eq(1)]
+                with m.If(ends):
                     m.d.comb += step.eq(1)
                     with m.If(index[:2] == Mux(checks, 3, 2)):
                         m.next = "WAIT"
                         with m.If(checks):
                             m.next = "COMMIT"
 
-            with m.State("COMMIT"):
+            with m.State("COMMIT"), m.If(ends):
                 m.d.comb += port.commit.eq(1)
                 m.next = "ANSWER"
                 with m.If(~self.matches):
                     fail(Error.PROGRAM)
 
-            with m.State("WAIT"):  # for the core, and for the byte behind the address
-                with m.If(busy):
-                    with m.If(waited[-1]):
-                        fail(Error.BUSY)
-                with m.Elif(settled):
-                    m.d.comb += step.eq(1)
-                    m.next = "ANSWER"
-                    with m.Switch(command):
-                        with m.Case(Command.WRITE):
-                            m.d.sync += space.eq(byte[0])
-                            m.next = "BEGIN"
-                            # A core that streams its program from a flash cannot write that.
-                            with m.If(byte[1:].any() | (~byte[0] if self._config.store == "flash" else 0)):
-                                fail(Error.RANGE)
-                        with m.Case(Command.RESULTS):
-                            m.d.sync += end.eq(byte)
-                            with m.If(~self.result):
-                                fail(Error.RESULT)
-                            with m.If(self.beyond | self.target[len(self.result_addr) :].any()):
-                                fail(Error.RANGE)
-                        with m.Default():  # RUN
-                            flags = Signal()
-                            m.d.comb += [
-                                flags.eq((byte[1:] if self._resumes else byte).any()),
-                                self.start.eq(self.program_valid & ~flags),
-                                self.resume.eq(byte[0]),
-                            ]
-                            with m.If(~self.program_valid):
-                                fail(Error.PROGRAM)
-                            with m.If(flags):
-                                fail(Error.RANGE)
+            with m.State("WAIT"):  # for the core; the byte behind the address passes
+                with m.If(passes & (command == Command.RESULTS)):
+                    m.d.sync += end.eq(Cat(end[1:], bit))
+                with m.If(ends):
+                    with m.If(busy):
+                        with m.If(waited[-1]):
+                            fail(Error.BUSY)
+                    with m.Else():
+                        m.d.comb += step.eq(1)
+                        m.next = "ANSWER"
+                        with m.Switch(command[:2]):
+                            with m.Case(Command.WRITE & 3):
+                                m.d.sync += space.eq(value[0])
+                                m.next = "BEGIN"
+                                # A core that streams its program from a flash cannot write that.
+                                with m.If(value[1:].any() | (~value[0] if self._config.store == "flash" else 0)):
+                                    fail(Error.RANGE)
+                            with m.Case(Command.RESULTS & 3):
+                                with m.If(~self.result):
+                                    fail(Error.RESULT)
+                                with m.If(self.beyond | self.target[len(self.result_addr) :].any()):
+                                    fail(Error.RANGE)
+                            with m.Default():  # RUN
+                                flags = Signal()
+                                m.d.comb += [
+                                    flags.eq((value[1:] if self._resumes else value).any()),
+                                    self.start.eq(self.program_valid & ~flags),
+                                    self.resume.eq(value[0]),
+                                ]
+                                with m.If(~self.program_valid):
+                                    fail(Error.PROGRAM)
+                                with m.If(flags):
+                                    fail(Error.RANGE)
 
-            with m.State("BEGIN"):
+            with m.State("BEGIN"), m.If(ends):
                 m.d.comb += port.begin.eq(1)
                 m.next = "WORDS"
 
             with m.State("WORDS"):
-                with m.If(index != end):
-                    m.d.comb += port.bytes.valid.eq(settled)
-                    with m.If(port.bytes.valid & port.bytes.ready):
+                m.d.comb += port.go.eq(~self.turning & (index != end))
+                with m.If(ends):
+                    with m.If(self.turning):
+                        with m.If(waited[-1]):
+                            fail(Error.BUSY)
+                    with m.Elif(index != end):
                         m.d.comb += step.eq(1)
                         m.d.sync += waited.eq(0)
-                with m.Elif(~self.turning & settled):  # the last word has been taken
-                    m.next = "ANSWER"
-                    with m.If(self.outside):
-                        fail(Error.RANGE)
-                    with m.If(self.partial):
-                        fail(Error.LENGTH)
-                with m.If(waited[-1]):
-                    fail(Error.BUSY)
+                    with m.Else():  # the last word has been taken
+                        m.next = "ANSWER"
+                        with m.If(self.outside):
+                            fail(Error.RANGE)
+                        with m.If(self.partial):
+                            fail(Error.LENGTH)
 
             with m.State("ANSWER"):
-                m.d.sync += [index.eq(FIRST), settled.eq(0), turned.eq(1), self.failed.eq(error.any())]
-                # The framer needs bytes that stay: what may change while the reply goes out is caught here.
-                m.d.sync += [was_busy.eq(busy), had_result.eq(self.result)]
-                if self._resumes:
-                    m.d.sync += had_drifted.eq(self.drifted)
-                with m.If(~error.any() & (ordered | (command == Command.OPEN))):
-                    m.d.sync += expected.eq(expected + 1)
-                m.next = "REPLY"
+                m.d.comb += [port.clear.eq(1), restart.eq(1)]  # a word that waits in vain is given up
+                m.d.sync += [self.failed.eq(error.any()), part.eq(0)]
+                m.d.sync += carry.eq(~error.any() & (ordered | (command == Command.OPEN)))
+                with m.If(ends):
+                    m.next = "MAKE"
 
-            with m.State("REPLY"):
-                state = Cat(was_busy, had_result, self.program_valid, self.fault, had_drifted)
-                head = Cat(self.argmax, Const(0, 16 - len(self.argmax)), self.clocks)
-                # Bytes of the header and of the body by the low bits of their number.
-                low: list[Any] = [Mux(readable, byte, 0)] * 8
-                low[(_BODY - 3) % 8], low[(_BODY - 2) % 8], low[(_BODY - 1) % 8] = error, state, expected
-                high: list[Any] = [Const(0, 8)] * 8
-                for number in range(STATUS_BYTES):
-                    high[(_BODY + number) % 8] = head.word_select(number, 8)
-                size = value_bytes(self._config)
-                value = Signal(signed(8 * size))
-                lane = Signal(range(size))
-                fine = ~error.any()
-                hello, status = command == Command.HELLO, command == Command.STATUS
-                tells = status | (command == Command.RESULTS)
-                valued = Signal()
-                in_body, constant = Signal(), Signal()
-                m.d.comb += [
-                    value.eq(self.result_data),
-                    constant.eq(index[7]),
-                    in_body.eq(index >= _BODY),
-                    valued.eq(index == _VALUES),
-                    self.o.valid.eq(settled & ~(valued & (self.turning | turned))),
-                    step.eq(self.o.valid & self.o.ready & ~valued),
-                    self.o.p.byte.eq(Array(low)[index[:3]]),
-                    self.o.p.last.eq(
-                        ((index == _BODY - 1) & ~(fine & (hello | tells)))
-                        | ((index == _VALUES - 1) & status)
-                        | index.all()
-                    ),
-                ]
-                with m.If(index == FIRST):
-                    m.d.comb += self.o.p.byte.eq(PROTOCOL)
-                with m.If(in_body):
-                    m.d.comb += self.o.p.byte.eq(Mux(was_busy, 0, Array(high)[index[:3]]))
-                with m.If(constant):
-                    m.d.comb += self.o.p.byte.eq(byte)
-                with m.If(valued):
-                    m.d.comb += self.o.p.byte.eq(value.as_unsigned().word_select(lane, 8))
-                    with m.If(lane == size - 1):
-                        m.d.comb += [
-                            self.o.p.last.eq(self.target[:8] == end),
-                            self.advance.eq(self.o.valid & self.o.ready),
-                        ]
-                    with m.If(self.o.valid & self.o.ready):
-                        m.d.sync += lane.eq(Mux(lane == size - 1, 0, lane + 1))
-                with m.If(step & (index == _BODY - 1) & hello):
-                    m.d.sync += index.eq(IDENTITY)
-                with m.If(self.o.valid & self.o.ready & self.o.p.last):
-                    m.d.comb += self.release.eq(1)
-                    m.next = "IDLE"
+            self._reply(
+                m,
+                crc=crc,
+                bit=bit,
+                byte=byte,
+                keep=keep,
+                index=index,
+                step=step,
+                part=part,
+                end=end,
+                command=command,
+                error=error,
+                readable=readable,
+                numbers=numbers,
+                number=number,
+                turns=turns,
+                carry=carry,
+                busy=busy,
+                ends=ends,
+            )
 
         with m.If(self.start):
             m.d.sync += [running.eq(1), self.result.eq(0)]
         with m.If(self.core_reset):
             m.d.sync += [running.eq(0), self.result.eq(0)]
         return m
+
+    def _reply(
+        self,
+        m: Module,
+        *,
+        crc: Crc32,
+        bit: Any,
+        byte: Any,
+        keep: Any,
+        index: Any,
+        step: Any,
+        part: Any,
+        end: Any,
+        command: Any,
+        error: Any,
+        readable: Any,
+        numbers: Any,
+        number: Any,
+        turns: Any,
+        carry: Any,
+        busy: Any,
+        ends: Any,
+    ) -> None:
+        """The states that make a reply's bytes, and send them."""
+        phase = self.phase
+        passes = passing(phase)
+        count = phase[:3]  # of the bit that passes
+        tail = Signal()  # behind the contents: the CRC, and then the last flag
+        flag = Signal()
+        in_body, valued = Signal(), Signal()
+        fine = ~error.any()
+        hello, status = command == Command.HELLO, command == Command.STATUS
+        tells = status | (command == Command.RESULTS)
+        size = value_bytes(self._config)
+        assert (_ERROR, _STATE, _EXPECTED, _BODY, _VALUES) == (4, 5, 6, 7, 13)
+        last_of_hello = REPLY_HEADER_BYTES + IDENTITY_BYTES - 1
+        assert last_of_hello == 28 and FLAG == ESCAPE ^ 3 == 0x7E
+        m.d.comb += [
+            flag.eq(Mux(tail, part[2], index[7])),
+            in_body.eq(~index[7] & (index[3:5].any() | index[:3].all())),
+            valued.eq(index[3] & index[2] & index[0] & ~hello),
+        ]
+
+        with m.State("MAKE"):
+            state = Cat(busy, self.result, self.program_valid, self.fault, self.drifted)
+            m.d.comb += [crc.clear.eq(index[7]), crc.step.eq(passes & ~flag & ~self.turning), crc.rotate.eq(tail)]
+            # Some numbers must turn as a whole: twice eight bits.
+            m.d.comb += turns.eq(~tail & ~in_body & index[2] & (index[1] ^ index[0]))
+            with m.If(flag):
+                m.d.comb += bit.eq(count.any() & ~count.all())
+            with m.Elif(tail):
+                m.d.comb += bit.eq(~crc.low)
+            with m.Elif(in_body):
+                with m.If(hello):
+                    m.d.comb += self.addr.eq(index | IDENTITY_BITS)
+                with m.Else():
+                    m.d.comb += bit.eq(Mux(valued, self.value_bit, self.status))
+            with m.Elif(index[2]):
+                m.d.comb += number.eq(numbers[0] ^ (carry & index[1]))
+                with m.If(index[1]):
+                    m.d.comb += bit.eq(number)
+                    with m.If(passes):
+                        m.d.sync += carry.eq(carry & numbers[0])
+                with m.Elif(index[0]):
+                    m.d.comb += bit.eq((state >> count)[0])
+                with m.Else():
+                    m.d.comb += bit.eq((error >> count)[0])
+            with m.Elif(index[:2].any()):
+                m.d.comb += bit.eq(byte[0] & readable)
+            with m.Else():
+                m.d.comb += bit.eq(Const(PROTOCOL, 8).bit_select(count, 1))
+            with m.If(in_body & ~tail & ~hello):
+                m.d.comb += [
+                    self.take_status.eq((index[:4] == _BODY) & ~passes),
+                    self.take_value.eq(valued & ~part.any() & ~passes),
+                    self.word_step.eq(passes),
+                ]
+            with m.If(ends & ~self.turning):
+                m.next = "SEND"
+
+        with m.State("SEND"):
+            escaped = Signal()
+            special = Signal()
+            m.d.comb += [
+                keep.eq(1),
+                special.eq(((byte == FLAG) | (byte == ESCAPE)) & ~flag),
+                self.tx.valid.eq(phase == 0),
+                # What is escaped differs from the escape in two bits only.
+                self.tx.payload.eq(byte ^ Mux(escaped, INVERT, 0)),
+            ]
+            with m.If(special & ~escaped):
+                m.d.comb += self.tx.payload[:2].eq(ESCAPE & 3)
+            last = Signal()
+            with m.If(index == REPLY_HEADER_BYTES - 1):
+                m.d.comb += last.eq(~(fine & (hello | tells)))
+            with m.If(index == _VALUES - 1):
+                m.d.comb += last.eq(status)
+            with m.If(index == last_of_hello):
+                m.d.comb += last.eq(1)
+            with m.If(self.tx.valid & self.tx.ready):
+                m.d.sync += escaped.eq(special & ~escaped)
+                with m.If(escaped | ~special):
+                    m.next = "MAKE"
+                    with m.If(tail):
+                        m.d.sync += part.eq(part + 1)
+                        with m.If(part[2]):
+                            m.d.sync += tail.eq(0)
+                            m.d.comb += self.release.eq(1)
+                            m.next = "IDLE"
+                    with m.Elif(valued & in_body):
+                        m.d.sync += part.eq(part + 1)
+                        with m.If(part == size - 1):
+                            m.d.sync += part.eq(0)
+                            m.d.comb += self.advance.eq(1)
+                            m.d.sync += tail.eq(self.target[:8] == end)
+                    with m.Else():
+                        m.d.comb += step.eq(1)
+                        m.d.sync += tail.eq(last)

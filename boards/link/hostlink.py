@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from amaranth import Module, Signal, signed
+from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
@@ -20,9 +20,10 @@ from rtl_gen.layouts import load_layout
 from .buffer import FrameBuffer
 from .deframer import QUIET_TICKS, Deframer
 from .executor import Executor
-from .framer import Framer
-from .loader import Loader, LoaderPort
+from .loader import Loader, LoaderPort, Serialiser, SerialPort
 from .protocol import identity_bytes, keeps_state
+from .slots import PHASE
+from .words import WordRegister
 
 
 class HostLink(wiring.Component):
@@ -43,8 +44,8 @@ class HostLink(wiring.Component):
 
     Members
     -------
-    rx: In(stream of 8 bits), taken within nine clocks. rx_error: In(1), pulse: a byte was lost or broken.
-    tx: Out(stream of 8 bits).
+    rx: In(stream of 8 bits), always taken. rx_error: In(1), pulse: a byte was lost or broken.
+    tx: Out(stream of 8 bits); valid in one clock of sixteen until it is taken.
     load: Out(stream of ``space``, ``addr``, ``data``); valid may fall without a transfer only when a stalled load
         times out.
     start: Out(1), pulse; core_reset: Out(1), pulse. resume: Out(1), with ``start``, the flag of RUN; of cores with a
@@ -112,34 +113,47 @@ class HostLink(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
+        config = self._config
         m.submodules.deframer = deframer = Deframer()
-        identity = identity_bytes(self._config, clock_hz=self._clock_hz, timeout_log2=self._timeout_log2)
+        identity = identity_bytes(config, clock_hz=self._clock_hz, timeout_log2=self._timeout_log2)
         m.submodules.buffer = buffer = FrameBuffer(identity=identity)
-        m.submodules.executor = executor = Executor(self._config)
-        m.submodules.framer = framer = Framer()
-        m.submodules.loader = loader = Loader(self._config, image=self._image)
+        m.submodules.executor = executor = Executor(config)
+        m.submodules.loader = loader = Loader(config, image=self._image)
+        m.submodules.words = words = WordRegister(config, argmax_bits=len(self.argmax))
 
-        # The time-out is counted in quarters: one long counter for both who wait.
+        # The time-out is counted in quarters: one long counter for both who wait, and for the slots.
         quarter = Signal(self._timeout_log2 - ceil_log2(QUIET_TICKS) + 1)
-        tick = quarter[-1]
+        phase, tick = quarter[: PHASE.width], quarter[-1]
         m.d.sync += quarter.eq(quarter[:-1] + 1)
 
         connect(m, flipped(self.rx), deframer.rx)
         connect(m, deframer.o, buffer.i)
-        connect(m, executor.o, framer.i)
-        connect(m, framer.tx, flipped(self.tx))
+        connect(m, executor.tx, flipped(self.tx))
         connect(m, loader.load, flipped(self.load))
         m.d.comb += [
             deframer.rx_error.eq(self.rx_error),
             deframer.tick.eq(tick),
+            executor.phase.eq(phase),
             executor.tick.eq(tick),
             executor.valid.eq(buffer.valid),
             buffer.addr.eq(executor.addr),
             executor.byte.eq(buffer.byte),
             buffer.release.eq(executor.release),
             executor.target.eq(loader.addr),
-            loader.advance.eq(executor.advance),
             executor.program_valid.eq(loader.program_valid),
+            executor.status.eq(words.status),
+            executor.value_bit.eq(words.value_bit),
+            loader.phase.eq(phase),
+            loader.advance.eq(executor.advance),
+            loader.word.eq(words.word),
+            words.step.eq(loader.shift | executor.word_step),
+            words.bit.eq(loader.port.bit),
+            words.space.eq(loader.port.space),
+            words.take_status.eq(executor.take_status),
+            words.take_value.eq(executor.take_value),
+            words.argmax.eq(self.argmax),
+            words.clocks.eq(self.clocks),
+            words.value.eq(self.result_data),
             self.program_valid.eq(loader.program_valid),
         ]
         for name in ("beyond", "outside", "partial", "turning", "matches"):
@@ -148,29 +162,20 @@ class HostLink(wiring.Component):
             m.d.comb += getattr(self, name).eq(getattr(executor, name))
         if self.resumes:
             m.d.comb += [self.resume.eq(executor.resume), executor.drifted.eq(self.drifted)]
-        for name in ("busy", "done", "result_data", "argmax", "clocks"):
+        for name in ("busy", "done"):
             m.d.comb += getattr(executor, name).eq(getattr(self, name))
         if not self._boot:
             connect(m, executor.port, loader.port)
             return m
-        for name in ("kind", "space", "clear", "begin", "commit"):
-            with m.If(self.booting):
-                m.d.comb += getattr(loader.port, name).eq(getattr(self.boot, name))
-            with m.Else():
-                m.d.comb += getattr(loader.port, name).eq(getattr(executor.port, name))
-        mine, theirs, bytes_ = executor.port.bytes, self.boot.bytes, loader.port.bytes
-        with m.If(self.booting):
-            m.d.comb += [
-                bytes_.payload.eq(theirs.payload),
-                bytes_.valid.eq(theirs.valid),
-                theirs.ready.eq(bytes_.ready),
-                executor.valid.eq(0),
-            ]
-        with m.Else():
-            m.d.comb += [
-                bytes_.payload.eq(mine.payload),
-                bytes_.valid.eq(mine.valid),
-                mine.ready.eq(bytes_.ready),
-            ]
-        m.d.comb += executor.fault.eq(self.fault)
+        m.submodules.serialiser = serialiser = Serialiser()
+        connect(m, flipped(self.boot), serialiser.i)
+        m.d.comb += [
+            serialiser.phase.eq(phase),
+            serialiser.turning.eq(loader.turning),
+            executor.valid.eq(buffer.valid & ~self.booting),
+            executor.fault.eq(self.fault),
+        ]
+        for name in SerialPort().members:
+            ours, theirs = getattr(executor.port, name), getattr(serialiser.o, name)
+            m.d.comb += getattr(loader.port, name).eq(Mux(self.booting, theirs, ours))
         return m

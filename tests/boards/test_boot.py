@@ -15,11 +15,11 @@ from amaranth.sim import Simulator
 
 from boards.boot import BootLoader
 from boards.flash_image import HEADER_BYTES, program_part
-from boards.link import Loader
 from refmodel.config import CoreConfig
 from rtl_gen.flash_reader import FlashReader
 from rtl_gen.layouts import load_layout
 from sim.flash_model import FlashModel
+from tests.byte_loader import ByteLoader
 
 CONFIG = CoreConfig(store_depth=32, output_lanes=4, neuron_units=1, weight_bits=4)  # words of 8 bytes
 OFFSET = 0x100000
@@ -36,7 +36,7 @@ class Bench(wiring.Component):
     def __init__(self, content: bytes) -> None:
         self.content = content
         super().__init__({"booting": Out(1), "fault": Out(1), "valid": Out(1), "flash_fault": Out(1)})
-        self.loader = Loader(CONFIG)
+        self.loader = ByteLoader(CONFIG)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

@@ -13,13 +13,14 @@ from amaranth.lib.wiring import connect
 from amaranth.sim import Simulator
 
 from boards.host.frames import Unframer, frame
-from boards.link.buffer import FIRST, FrameBuffer
+from boards.link.buffer import IDENTITY, LENGTH, FrameBuffer
 from boards.link.crc import ONES, Crc32
 from boards.link.deframer import Deframer
-from boards.link.framer import Framer
-from boards.link.loader import Kind, Loader
+from boards.link.executor import Executor
+from boards.link.loader import Kind
 from boards.link.protocol import CRC_BYTES, FRAME_BYTES, Error, image_bytes
 from refmodel.config import CoreConfig
+from tests.byte_loader import ByteLoader
 
 ESCAPED = bytes([0x7E, 0x7D, 0x5E, 0x5D, 0x20])
 
@@ -35,31 +36,31 @@ def test_crc_is_zlibs():
     crc = Crc32()
     data = random.Random(1).randbytes(9)
 
+    async def feed(ctx, some):
+        for byte in some:
+            for bit in range(8):
+                ctx.set(crc.bit, byte >> bit & 1)
+                await ctx.tick()
+
     async def bench(ctx):
-        ctx.set(crc.step, 1)
-        for byte in data + zlib.crc32(data).to_bytes(4, "little"):
-            assert not ctx.get(crc.good)
-            ctx.set(crc.byte, byte)
-            await ctx.tick().repeat(8)
-        assert ctx.get(crc.good)
-        ctx.set(crc.step, 0)
-        ctx.set(crc.clear, 1)
-        await ctx.tick()
-        ctx.set(crc.clear, 0)
-        ctx.set(crc.step, 1)
-        for byte in data:
-            ctx.set(crc.byte, byte)
-            await ctx.tick().repeat(8)
-        assert ctx.get(crc.value) == zlib.crc32(data) ^ ONES
-        ctx.set(crc.hold, 1)
-        await ctx.tick().repeat(8)
-        assert ctx.get(crc.value) == zlib.crc32(data) ^ ONES
-        ctx.set(crc.hold, 0)
-        ctx.set(crc.rotate, 1)
-        await ctx.tick().repeat(8)
-        assert ctx.get(crc.value) != zlib.crc32(data) ^ ONES
-        await ctx.tick().repeat(24)
-        assert ctx.get(crc.value) == zlib.crc32(data) ^ ONES
+        for _ in range(2):
+            ctx.set(crc.step, 1)
+            await feed(ctx, data)
+            value = zlib.crc32(data) ^ ONES
+            assert ctx.get(crc.value) == value
+            ctx.set(crc.rotate, 1)
+            for bit in range(32):  # as they travel, inverted
+                assert ctx.get(crc.low) == value >> bit & 1
+                ctx.set(crc.bit, bit & 1)
+                await ctx.tick()
+            assert ctx.get(crc.value) == value
+            ctx.set(crc.rotate, 0)
+            ctx.set(crc.step, 0)
+            await feed(ctx, b"x")
+            assert ctx.get(crc.value) == value
+            ctx.set(crc.clear, 1)
+            await ctx.tick()
+            ctx.set(crc.clear, 0)
 
     _simulate(crc, bench)
 
@@ -101,20 +102,24 @@ class _Receiver:
 
     async def byte(self, ctx, addr):
         ctx.set(self.buffer.addr, addr)
-        await ctx.tick().repeat(3)
+        await ctx.tick().repeat(2)
         return ctx.get(self.buffer.byte)
 
     async def read(self, ctx):
-        """Contents of a frame, or its error; None if there is none."""
+        """Contents of a frame and its CRC, or its error; None if there is none."""
         await ctx.tick()
         if not ctx.get(self.buffer.valid):
             return None
-        end = await self.byte(ctx, 0)
-        got = Error(end) if end < 8 else bytes([await self.byte(ctx, addr) for addr in range(FIRST, end)])
+        count = await self.byte(ctx, LENGTH)
+        got = Error(count) if count < 8 else bytes([await self.byte(ctx, addr) for addr in range(count)])
         ctx.set(self.buffer.release, 1)
         await ctx.tick()
         ctx.set(self.buffer.release, 0)
         return got
+
+
+def _whole(contents):
+    return contents + zlib.crc32(contents).to_bytes(CRC_BYTES, "little")
 
 
 def test_frames_arrive_whole_or_not_at_all():
@@ -126,27 +131,25 @@ def test_frames_arrive_whole_or_not_at_all():
         send, read = receiver.send, receiver.read
         for contents in (b"four", ESCAPED, longest):
             await send(ctx, frame(contents))
-            assert await read(ctx) == contents
+            assert await read(ctx) == _whole(contents)
             assert await read(ctx) is None
         for sent, error in (
             (frame(b"abc"), Error.LENGTH),  # less than a header
             (frame(longest + b"x"), Error.LENGTH),
             (frame(longest + bytes(30)), Error.LENGTH),
             (frame(b"")[:4], None),
-            (b"\x7e", Error.CRC),  # the flag that ends it
+            (b"\x7e", Error.LENGTH),  # the flag that ends it
             (b"\x7e\x7e", None),
-            (b"\x7dgarbage\x7e", Error.CRC),
             (frame(b"abort")[:-1] + b"\x7d\x7e", Error.CRC),
-            (frame(b"damaged").replace(b"g", b"k"), Error.CRC),
         ):
             await send(ctx, sent)
             assert await read(ctx) == error, sent
-        assert [await receiver.byte(ctx, 256 - 22 + i) for i in range(22)] == list(range(22))
+        assert [await receiver.byte(ctx, IDENTITY + i) for i in range(22)] == list(range(22))
         # Two wait; the third is lost, whatever becomes free in the middle of it.
         await send(ctx, frame(b"first") + frame(b"second") + frame(b"third")[:5])
-        assert await read(ctx) == b"first"
+        assert await read(ctx) == _whole(b"first")
         await send(ctx, frame(b"third")[5:] + frame(b"fourth"))
-        assert [await read(ctx) for _ in range(3)] == [b"second", b"fourth", None]
+        assert [await read(ctx) for _ in range(3)] == [_whole(b"second"), _whole(b"fourth"), None]
 
     receiver.run(script)
 
@@ -167,54 +170,77 @@ def test_broken_bytes_and_silence():
         assert await receiver.read(ctx) == Error.LINE
         await receiver.broken(ctx)
         await receiver.send(ctx, frame(b"good"))
-        assert [await receiver.read(ctx) for _ in range(2)] == [Error.LINE, b"good"]
+        assert [await receiver.read(ctx) for _ in range(2)] == [Error.LINE, _whole(b"good")]
         await receiver.ticks(ctx, 9)
         assert await receiver.read(ctx) is None
 
     receiver.run(script)
 
 
-def test_framer():
+def test_frames_are_checked_and_answered_in_frames():
+    """Frames, good and damaged, from a buffer in Python; replies go to a line that is not always free."""
+    config = CoreConfig(store_depth=64, spike_depth=32)
+    executor = Executor(config)
     rng = random.Random(3)
-    framer = Framer()
-    sent = [b"x", ESCAPED * 2, rng.randbytes(40)]
+    good = [bytes([2, 1, session, 0x7E]) for session in (0x7D, 0x7E, 0x5D)] + [bytes([2, 2, 0xFF, 0])]
+    identity = bytes(range(0x70, 0x70 + 22))
+    damaged = [one[:at] + bytes([one[at] ^ 1 << rng.randrange(8)]) + one[at + 1 :] for at, one in
+               ((rng.randrange(8), _whole(rng.choice(good))) for _ in range(12))]  # fmt: skip
+    sent = [_whole(one) for one in good] + damaged
     got = bytearray()
 
+    async def clocks(ctx):
+        while True:
+            ctx.set(executor.phase, (ctx.get(executor.phase) + 1) % 16)
+            await ctx.tick()
+
     async def feed(ctx):
-        for contents in sent:
-            for index, byte in enumerate(contents):
-                ctx.set(framer.i.payload, {"byte": byte, "last": index == len(contents) - 1})
-                ctx.set(framer.i.valid, 1)
-                await ctx.tick().until(framer.i.ready)
-                ctx.set(framer.i.valid, 0)
-                await ctx.tick().repeat(rng.randrange(1, 4))
+        for one in sent:
+            memory = (one + bytes(256))[:IDENTITY] + identity + bytes(256)
+            memory = memory[:LENGTH] + bytes([len(one)])
+            ctx.set(executor.valid, 1)
+            while True:
+                _, _, done, addr = await ctx.tick().sample(executor.release, executor.addr)
+                if done:
+                    break
+                ctx.set(executor.byte, memory[addr])
+        ctx.set(executor.valid, 0)
 
     async def take(ctx):
-        while len(got) < sum(len(frame(contents)) for contents in sent):
-            ctx.set(framer.tx.ready, rng.random() < 0.4)
-            _, _, valid, ready, byte = await ctx.tick().sample(framer.tx.valid, framer.tx.ready, framer.tx.payload)
+        while True:
+            ctx.set(executor.tx.ready, rng.random() < 0.4)
+            _, _, valid, ready, byte = await ctx.tick().sample(
+                executor.tx.valid, executor.tx.ready, executor.tx.payload
+            )
             if valid and ready:
                 got.append(byte)
 
-    sim = Simulator(framer)
+    sim = Simulator(executor)
     sim.add_clock(1e-6)
     sim.add_testbench(feed)
-    sim.add_testbench(take)
-    sim.run_until(0.02)
-    assert bytes(got) == b"".join(frame(contents) for contents in sent)
-    assert Unframer().feed(bytes(got)) == sent
+    sim.add_testbench(clocks, background=True)
+    sim.add_testbench(take, background=True)
+    sim.run()
+    unframer = Unframer()
+    replies = unframer.feed(bytes(got))
+    assert unframer.bad == 0 and b"".join(frame(one) for one in replies) == bytes(got)
+    for one, reply in zip(good[:3], replies, strict=False):
+        assert reply == one + bytes(3) + identity
+    assert replies[3] == good[3] + bytes(3 + 6)
+    assert replies[4:] == [bytes([2, 0, 0, 0, Error.CRC, 0, 0])] * len(damaged)
 
 
 class _Loading:
-    """A loader whose words go into ``memory``, by (space, address)."""
+    """A loader behind bytes, whose words go into ``memory``, by (space, address)."""
 
     def __init__(self, config, image=()):
-        self.loader = Loader(config, image=image)
+        self.module = ByteLoader(config, image)
+        self.loader, self.port, self.load = self.module.loader, self.module.port, self.module.load
         self.memory = {}
         self._widths = (config.store_width, config.spike_width)
 
     async def send(self, ctx, kind, data, space=0):
-        port = self.loader.port
+        port = self.port
         ctx.set(port.kind, kind)
         ctx.set(port.space, space)
         for byte in data:
@@ -222,24 +248,24 @@ class _Loading:
             ctx.set(port.bytes.valid, 1)
             while True:
                 _, _, taken, valid, place = await ctx.tick().sample(
-                    port.bytes.ready, self.loader.load.valid, self.loader.load.payload
+                    port.bytes.ready, self.load.valid, self.load.payload
                 )
                 self._take(ctx, valid, place)
                 if taken:
                     break
         ctx.set(port.bytes.valid, 0)
-        for _ in range(30):
-            _, _, valid, place = await ctx.tick().sample(self.loader.load.valid, self.loader.load.payload)
+        for _ in range(60):
+            _, _, valid, place = await ctx.tick().sample(self.load.valid, self.load.payload)
             self._take(ctx, valid, place)
 
     def _take(self, ctx, valid, place):
-        if valid and ctx.get(self.loader.load.ready):
+        if valid and ctx.get(self.load.ready):
             self.memory[place.space, place.addr] = place.data & ((1 << self._widths[place.space]) - 1)
 
     async def pulse(self, ctx, name):
-        ctx.set(getattr(self.loader.port, name), 1)
+        ctx.set(getattr(self.port, name), 1)
         await ctx.tick()
-        ctx.set(getattr(self.loader.port, name), 0)
+        ctx.set(getattr(self.port, name), 0)
 
     async def write(self, ctx, space, address, data):
         await self.pulse(ctx, "clear")
@@ -274,7 +300,7 @@ def test_only_a_whole_image_in_order_is_valid(wide):
                 assert not ctx.get(loader.program_valid)
             return await bench.commit(ctx, check)
 
-        ctx.set(loader.load.ready, 1)
+        ctx.set(bench.load.ready, 1)
         assert not await bench.commit(ctx, 0)  # the CRC of nothing
         assert await valid((0, data))
         assert [bench.memory.pop((0, i)) for i in range(6)] == image
@@ -303,13 +329,14 @@ def test_only_a_whole_image_in_order_is_valid(wide):
             assert ctx.get(loader.outside) and not bench.memory
         assert await valid((0, data))
         # A memory that takes nothing.
-        ctx.set(loader.load.ready, 0)
+        ctx.set(bench.load.ready, 0)
         await bench.write(ctx, 0, 0, data[:size])
-        assert ctx.get(loader.turning) and ctx.get(loader.load.valid)
+        assert ctx.get(loader.turning) and ctx.get(bench.load.valid)
         await bench.pulse(ctx, "clear")
+        await ctx.tick()
         assert not ctx.get(loader.turning) and not await bench.commit(ctx, zlib.crc32(data[:size]))
 
-    _simulate(loader, script)
+    _simulate(bench.module, script)
 
 
 def test_image_of_the_bitstream_is_valid_at_once():
@@ -322,7 +349,7 @@ def test_image_of_the_bitstream_is_valid_at_once():
         assert await bench.commit(ctx, zlib.crc32(image_bytes(config, image)))
         assert not await bench.commit(ctx, zlib.crc32(image_bytes(config, [1, 2])))
 
-    _simulate(bench.loader, script)
+    _simulate(bench.module, script)
 
 
 def test_damaged_frames_are_not_read_by_the_host():
