@@ -36,9 +36,9 @@ TABLE = Path(__file__).resolve().parents[1] / "docs" / DATA
 FIGURES = ("lut", "ff", "bram", "dsp", "spram", "fmax_hz", "met", "seed", "sha256")
 #: Code that decides what a board's design is and how it is built.
 _CODE = (
-    "rtl_gen/*.py", "refmodel/*config.py", "refmodel/*layout.py", "boards/build.py", "boards/bram_registers.py",
-    "boards/carries.py", "boards/link/*.py", "boards/netlists.py", "boards/pll.py", "boards/top.py",
-    "boards/uart.py",
+    "rtl_gen/*.py", "refmodel/*config.py", "refmodel/*layout.py", "boards/boot.py", "boards/build.py",
+    "boards/bram_registers.py", "boards/carries.py", "boards/flash_image.py", "boards/link/*.py", "boards/memories.py",
+    "boards/netlists.py", "boards/pll.py", "boards/top.py", "boards/uart.py",
 )  # fmt: skip
 
 

@@ -46,7 +46,8 @@ def keeping_state(board: Board) -> Board:
 
 def _with_store(board: Board, store: OutsideStore) -> Board:
     """``board`` with its program in ``store``."""
-    core = replace(board.core, store=store, store_depth=_DEPTH[store], store_fifo=_FIFO[store])
+    usual = board.flash_core if store == "flash" and board.flash_core is not None else board.core
+    core = replace(usual, store=store, store_depth=_DEPTH[store], store_fifo=_FIFO[store])
     freed = _store_blocks(board, board.core)
     return replace(board, core=core, core_brams=board.core_brams - freed, stores=(), boot=False)
 

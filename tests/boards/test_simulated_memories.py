@@ -17,11 +17,11 @@ from boards.link.protocol import State
 from boards.registry import get_board
 from boards.simulated import SimulatedBoard, design
 from boards.top import BoardTop
-from refmodel import bundled, datasets
+from refmodel import bundled
 from refmodel.compiler import compile_network
 from refmodel.config import CoreConfig
 from refmodel.errors import BoardError
-from refmodel.preparation import prepare
+from skipspike import api
 from skipspike.cores import core_for
 from skipspike.models import quantised
 from tests.boards.test_simulated import RANDOM, classify
@@ -78,17 +78,17 @@ def test_start_from_flash(store: str, tmp_path: Path) -> None:
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["icebreaker+boot", "icebreaker+flash"])
-def test_more_weights_than_block_ram(name: str, tmp_path: Path) -> None:
+def test_more_weights_than_block_ram(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """37,450 weights on an iCEBreaker with 15 kB of block RAM: from flash to SPRAM, or from flash at every run."""
     board = get_board(name)
     net = quantised(bundled.load_network("digits-sew-add-8"), config=board.core)
     config = core_for(board, net)
     program = compile_network(net, config)
     assert len(program.image) * config.store_width > 1024 * board.bram_total_kbit
-    made = design(board, config, flash=program_part(config, program.image))
-    with SimulatedBoard(board, config, design=made, folder=tmp_path) as running:
-        x, _ = datasets.load_data("digits")
-        classify(running, program, prepare(program.network.input, x[:3]), loads=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    result = api.run("digits-sew-add-8", port="sim", board=name, samples=2)
+    assert result["differing"] == [], result["first_difference"]
+    assert not result["program_sent"] and result["board"] == name
 
 
 def test_pins_of_the_models() -> None:
