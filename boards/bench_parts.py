@@ -81,6 +81,7 @@ _MORE: dict[str, tuple[dict[str, str], ...]] = {
         {"neurons": "64", "units": "4"},
         {"neurons": "256", "input_width": "16", "membrane_width": "24"},
     ),
+    "FlashReader": ({"addresses": "0x100000"}, {"addresses": "0x100000,0x100010"}),
     "MembraneShortcutMux": ({"width": "16"}, {"width": "18"}, {"width": "24"}),
     "SpikeCombiner": ({"width": "32"}, {"width": "64"}, {"width": "128"}),
     "NeuronUnit": ({"leak_terms": "0"}, {"leak_terms": "2"}),
@@ -91,9 +92,11 @@ _MORE: dict[str, tuple[dict[str, str], ...]] = {
     "StreamMemory": ({"stream_width": "12", "stream_depth": "2048"},),
     "ResidentStore": ({"store_depth": "1024"},),
     "ShortcutQueue": ({"max_planes": "2"},),
+    "StreamStore": ({"store_fifo": "2"},),
+    "WriteBus": ({"engines": "4"},),
 }
 #: Components that are not parametrised by a core, and those measured on their own board's family only.
-_NO_CORE = ("GateMultiplier", "LIFArray", "MembraneShortcutMux", "SpikeCombiner")
+_NO_CORE = ("FlashReader", "GateMultiplier", "LIFArray", "MembraneShortcutMux", "SpikeCombiner")
 _OWN_FAMILY = ("Core", "ResidentStore")
 
 

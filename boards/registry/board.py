@@ -80,7 +80,7 @@ class Board:
     pack_options: more options of the packer.
     stores: memories beside the FPGA that a core can run a program from (:func:`boards.registry.stores.with_store`).
     flash_offset: where a program lies in the flash that the FPGA is configured from, None if it cannot be read.
-    flash_core: core beside a program that stays in the flash, where the usual one leaves no room for what reads it.
+    beside_flash: what the core has else beside a program that stays in the flash, to leave room for what reads it.
     boot: at start the program comes from that flash into the core's own store.
     usual: where a bitstream goes unless told otherwise.
     pll: iCE40: "pad" if the oscillator is at the PLL's own pin, "core" if not.
@@ -108,7 +108,7 @@ class Board:
     pack_options: tuple[str, ...] = ()
     stores: tuple[OutsideStore, ...] = ()
     flash_offset: int | None = None
-    flash_core: CoreConfig | None = None
+    beside_flash: tuple[tuple[str, int], ...] = ()
     boot: bool = False
     usual: Literal["sram", "flash"] = "sram"
     pll: Literal["pad", "core"] = "pad"

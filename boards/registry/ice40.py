@@ -72,6 +72,10 @@ ICEBREAKER = Board(
     leds=(Led("error", number=0), Led("ready", number=1)),  # red and green: neither is lit during a run
     stores=("flash",),
     flash_offset=PROGRAM_OFFSET,
+    beside_flash=(
+        ("event_lanes", 1),
+        ("bank_depth", 256),
+    ),  # with two lanes 5,261 cells; the flash is slower than either
 )
 
 BOARDS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from refmodel.config import CoreConfig
 from refmodel.errors import BoardError
@@ -46,8 +47,8 @@ def keeping_state(board: Board) -> Board:
 
 def _with_store(board: Board, store: OutsideStore) -> Board:
     """``board`` with its program in ``store``."""
-    usual = board.flash_core if store == "flash" and board.flash_core is not None else board.core
-    core = replace(usual, store=store, store_depth=_DEPTH[store], store_fifo=_FIFO[store])
+    beside: dict[str, Any] = dict(board.beside_flash) if store == "flash" else {}
+    core = replace(board.core, store=store, store_depth=_DEPTH[store], store_fifo=_FIFO[store], **beside)
     freed = _store_blocks(board, board.core)
     return replace(board, core=core, core_brams=board.core_brams - freed, stores=(), boot=False)
 
