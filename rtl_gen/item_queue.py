@@ -21,6 +21,7 @@ class ItemQueue(wiring.Component):
     full: all places are taken, whether or not one is freed in this clock.
     valid, head: the oldest entry, from the clock after its push on.
     pop: drop it, if there is one.
+    vacant: ``pop``, or there is none; it comes from where ``pop`` is made, as one function.
     """
 
     def __init__(self, *, shape: data.StructLayout, depth: int):
@@ -33,6 +34,7 @@ class ItemQueue(wiring.Component):
                 "valid": Out(1),
                 "head": Out(shape),
                 "pop": In(1),
+                "vacant": In(1),
             }
         )
 
@@ -49,7 +51,7 @@ class ItemQueue(wiring.Component):
             ahead = valid[place - 1] & ~self.pop if place else 1
             if place + 1 < self._depth:
                 behind = valid[place + 1]
-                with m.If(self.pop | ~valid[place]):
+                with m.If(self.pop | ~valid[place] if place else self.vacant):
                     m.d.sync += entry.eq(Mux(behind, after, self.entry))
             else:  # the last place takes only pushes, and there is none while it is taken
                 behind = 0

@@ -12,6 +12,7 @@ from refmodel.layout import Flag
 from .bits import at_least, choose_lowest, lowest, without_lowest
 from .item_queue import ItemQueue
 from .layouts import counts_words, event_layout, lane_item_layout
+from .lut import one_lut
 from .spike_memory import slice_read
 
 
@@ -62,25 +63,38 @@ class EventScanner(wiring.Component):
         cfg = self._config
         width, steps = cfg.channels_per_word, cfg.time_lanes
         layout = lane_item_layout(cfg)
-        shown_keep, done = Signal(), Signal(init=1)  # a word for the emitter waits; the emitter's ends in this clock
+        # A word is in the memory; one for the emitter waits behind it; the emitter's goes on after this clock.
+        read_valid, shown_keep, emits = Signal(), Signal(), Signal()
         move, issue = Signal(), Signal()
 
         m.submodules.queue = queue = ItemQueue(shape=layout, depth=cfg.fifo_depth)
         m.d.comb += [queue.push.eq(self.push), queue.entry.eq(self.item), self.full.eq(queue.full)]
 
-        # The present item: its words that have not been read.
-        item, item_valid, item_last = Signal(layout, reset_less=True), Signal(), Signal()
+        # The present item: its words that have not been read; ``more``: beside its next word it has others.
+        item, item_valid, more = Signal(layout, reset_less=True), Signal(), Signal()
+        asks = one_lut(  # the next word is read, or there is no item
+            m, platform, "asks", lambda read, shown, emits, item: (1 ^ (read & shown & emits)) | (1 ^ item),
+            read_valid, shown_keep, emits, item_valid,
+        )  # fmt: skip
         m.d.comb += [
-            item_last.eq(~at_least(item.words, 2)),
-            queue.pop.eq(~item_valid | (issue & item_last)),
-        ]
+            queue.pop.eq(asks & ~more),
+            queue.vacant.eq(
+                one_lut(
+                    m, platform, "vacant", lambda asks, more, head: (asks & (1 ^ more)) | (1 ^ head),
+                    asks, more, queue.valid,
+                )
+            ),
+        ]  # fmt: skip
         with m.If(queue.pop):
             m.d.sync += [item.eq(queue.head), item_valid.eq(queue.valid)]
-        with m.If(issue | ~item_valid):
-            m.d.sync += item.words.eq(Mux(~item_valid | item_last, queue.head.words, without_lowest(item.words)))
+        with m.If(asks):
+            m.d.sync += [
+                item.words.eq(Mux(more, without_lowest(item.words), queue.head.words)),
+                more.eq(Mux(more, at_least(item.words, 3), queue.valid & at_least(queue.head.words, 2))),
+            ]
 
         # The word that the memory read last.
-        read_valid, read_shortcut, read_null = Signal(), Signal(), Signal()
+        read_shortcut, read_null = Signal(), Signal()
         read_tag, read_flag = Signal(cfg.tag_bits, reset_less=True), Signal(2, reset_less=True)
         m.d.comb += [
             issue.eq(~read_valid | move),
@@ -93,13 +107,13 @@ class EventScanner(wiring.Component):
                 read_shortcut.eq(item.shortcut),
                 read_null.eq(item.words == 0),
                 read_tag.eq(Mux(self.shared_taps, 0, item.delta + self.read.addr)),
-                read_flag.eq(Mux(item_last, item.flag, Flag.NONE)),
+                read_flag.eq(Mux(more, Flag.NONE, item.flag)),
             ]
 
         # The word in its output register.
         shown_null = Signal(reset_less=True)
         shown_tag, shown_flag = Signal(cfg.tag_bits, reset_less=True), Signal(2, reset_less=True)
-        m.d.comb += [move.eq(~shown_keep | done), self.read.move.eq(move)]
+        m.d.comb += [move.eq(~(shown_keep & emits)), self.read.move.eq(move)]
         with m.If(move):
             m.d.sync += [
                 shown_keep.eq(read_valid & ~read_shortcut),
@@ -115,7 +129,7 @@ class EventScanner(wiring.Component):
         tag, flagged = Signal(cfg.tag_bits, reset_less=True), Signal()
         word, load = self.read.data, Signal()
         m.d.comb += [
-            load.eq(shown_keep & done),
+            load.eq(shown_keep & ~emits),
             busy.eq(Cat(word.word_select(c, steps).any() for c in range(width))),
             self.event.valid.eq(remaining.any()),
             self.event.mask.eq(choose_lowest(remaining, [masks[c] for c in range(width)])),
@@ -145,11 +159,11 @@ class EventScanner(wiring.Component):
             m.d.comb += [one_shown.eq(shown_null | ~at_least(busy, 2)), one_left.eq(~at_least(remaining, 3))]
         m.d.comb += [
             shown_flagged.eq(shown_flag != Flag.NONE),
-            self.ends.eq(Mux(load, shown_flagged & one_shown, flagged & ~done & one_left)),
+            self.ends.eq(Mux(load, shown_flagged & one_shown, flagged & emits & one_left)),
             self.shifts.eq(Mux(load, shown_flag == Flag.SHIFT, self.flag == Flag.SHIFT)),
         ]
         m.d.sync += [
-            flagged.eq(Mux(load, shown_flagged, flagged & ~done)),
-            done.eq(Mux(load, ~shown_flagged & one_shown, done | (~flagged & one_left)) | self.release),
+            flagged.eq(Mux(load, shown_flagged, flagged & emits)),
+            emits.eq(Mux(load, shown_flagged | ~one_shown, emits & (flagged | ~one_left)) & ~self.release),
         ]
         return m

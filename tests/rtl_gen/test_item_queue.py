@@ -32,6 +32,7 @@ def test_first_in_first_out(depth: int, fill: float) -> None:
             number = rng.randrange(256)
             ctx.set(dut.push, push)
             ctx.set(dut.pop, pop)
+            ctx.set(dut.vacant, pop or not queue)
             ctx.set(dut.entry, {"number": number})
             await ctx.tick()
             if pop:
