@@ -75,7 +75,7 @@ ICEBREAKER = Board(
     beside_flash=(
         ("event_lanes", 1),
         ("bank_depth", 256),
-    ),  # with two lanes 5,261 cells; the flash is slower than either
+    ),  # two lanes leave no room, and the flash is slower than one
 )
 
 BOARDS = (
