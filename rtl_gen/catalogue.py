@@ -20,6 +20,8 @@ from .attention_pools import AttentionPools
 from .combiner import SpikeCombiner
 from .core import Core
 from .fetch import Fetch
+from .flash_reader import FlashReader
+from .flash_stream import FlashStream
 from .gate_engine import GateEngine
 from .gate_multiplier import GateMultiplier
 from .lif_array import LIFArray
@@ -29,6 +31,7 @@ from .occupancy import OccupancyMemory
 from .readout import Readout
 from .scan_front import ScanFront
 from .scanner import EventScanner
+from .sdram import SdramController
 from .sequencer import LayerSequencer
 from .shortcut import MembraneShortcutMux
 from .shortcut_queue import ShortcutQueue
@@ -36,8 +39,10 @@ from .spike_memory import SpikeMemory
 from .state_memory import StateMemory
 from .store import ResidentStore
 from .stream_memory import StreamMemory
+from .stream_store import StreamStore
 from .synapses import SynapseArray, SynapseStage
 from .walker import WindowWalker
+from .write_bus import WriteBus
 from .writeback import WriteBack
 
 #: From a parameter's name and text to its value.
@@ -138,6 +143,8 @@ _ENTRIES: dict[str, Entry] = {
     "Core": _configured(Core),
     "EventScanner": _configured(EventScanner),
     "Fetch": _configured(Fetch),
+    "FlashReader": Entry(FlashReader, {"addresses": _integers, "wake": _integer}, {"addresses": "0x100000"}),
+    "FlashStream": _configured(FlashStream, store="flash", store_fifo="2"),
     "GateEngine": _attentive(GateEngine),
     "GateMultiplier": Entry(GateMultiplier, {"width": _integer, "gated_width": _integer}, {"width": "19"}),
     "LIFArray": Entry(
@@ -164,15 +171,18 @@ _ENTRIES: dict[str, Entry] = {
     "Readout": _configured(Readout),
     "ResidentStore": _configured(ResidentStore),
     "ScanFront": _configured(ScanFront),
+    "SdramController": _configured(SdramController, store="sdram", store_fifo="16"),
     "ShortcutQueue": _configured(ShortcutQueue),
     "SpikeCombiner": _wide(SpikeCombiner, 32),
     "SpikeMemory": _configured(SpikeMemory),
     "StateMemory": _configured(StateMemory, state_depth="1024"),
     "StreamMemory": _configured(StreamMemory, stream_width="16"),
+    "StreamStore": _configured(StreamStore, store="sdram", store_fifo="16"),
     "SynapseArray": _configured(SynapseArray),
     "SynapseStage": _configured(SynapseStage),
     "WindowWalker": _configured(WindowWalker),
     "WriteBack": _configured(WriteBack),
+    "WriteBus": _configured(WriteBus, engines="2"),
 }
 
 
