@@ -7,5 +7,5 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--networks", type=int, default=100, help="random networks that the property test runs on hardware"
+        "--networks", type=int, default=50, help="random networks that the property test runs on hardware"
     )

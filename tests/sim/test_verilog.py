@@ -11,7 +11,7 @@ from sim.cocotb_sim import simulate
 from tests.sim.jobs import assert_exact, random_job
 from tests.sim.shapes import SHAPES
 
-FAST = ("k2p8", "k4p16", "k1p4t2", "k2p8streams")
+FAST = ("k2p8", "k4p16", "k2p8streams")
 
 
 def _check(shape: str, tmp_path: Path, networks: int, inputs: int, seed: int) -> None:
@@ -38,6 +38,7 @@ def test_icarus(tmp_path: Path) -> None:
     assert_exact(simulate(job, tmp_path, simulator="icarus"), len(job.runs))
 
 
+@pytest.mark.slow
 def test_waves(tmp_path: Path) -> None:
     job = random_job(4, SHAPES["k2p8"], 1, 1, sizes=(3, 4), max_layers=2, channels_choices=(3,))
     waves = tmp_path / "run.vcd"
