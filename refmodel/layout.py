@@ -96,13 +96,22 @@ def array_latency(config: CoreConfig) -> int:
     return 2 + (config.event_lanes if config.adder == "chain" else config.tree_levels)
 
 
+def drain_clocks(config: CoreConfig) -> int:
+    """Clocks that a sum waits between its snapshot and its neuron slot.
+
+    In a long array a register at each stage does without a wide multiplexer across the whole array.  It needs a stage
+    for each slot of a step.
+    """
+    return int(config.stages > 4 and config.neuron_units == config.bank_lanes)
+
+
 def barrier_to_slot(config: CoreConfig) -> int:
     """Clocks from a drain barrier to the first neuron slot of its chunk.
 
-    Slot i reads output lanes i*NU .. i*NU+NU-1.  With NU <= Q they lie in stage i or before, which
+    Slot i takes output lanes i*NU .. i*NU+NU-1.  With NU <= Q they lie in stage i or before, which
     is readable by then, and is read for the last time before the next chunk can reach it.
     """
-    return BARRIER_TO_BUNDLE + array_latency(config)
+    return BARRIER_TO_BUNDLE + array_latency(config) + drain_clocks(config)
 
 
 def readout_clocks(classes: int) -> int:

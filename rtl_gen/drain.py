@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from amaranth import Cat, Const, Instance, Module, Mux, Signal, Value, signed
@@ -10,6 +12,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from refmodel.config import CoreConfig
+from refmodel.layout import drain_clocks
 
 from .adders import Form, adder_form
 
@@ -62,9 +65,12 @@ class Drain(wiring.Component):
     Slot t * P/NU + i takes step t of the lanes i*NU .. i*NU+NU-1.  One stage: each unit has a shift register in
     slot order, loaded at once, that moves on in every clock.  Several stages: registers loaded stage by stage and a
     multiplexer, also where ``chained`` is False, since a multiplexer takes half a LUT a bit on ECP5 and a shift
-    register one; on iCE40 the register's LUT is free.
+    register one; on iCE40 the register's LUT is free.  Long arrays (``drain_clocks``): each stage has a register
+    that takes its step's sums in the clock before their slot and is 0 otherwise, and the slot's sums are all stages'
+    joined by or.  What tells a stage its clock and step goes from stage to stage and round again, so that no wire
+    goes to all of them.
 
-    Flow: slots come one a clock from the one after stage 0's load and need no handshake.
+    Flow: slots come one a clock from the one after stage 0's load, ``drain_clocks`` later, and need no handshake.
 
     Parameters
     ----------
@@ -75,6 +81,7 @@ class Drain(wiring.Component):
     -------
     totals: the sums of the P lanes and Tp steps.
     load: of each stage, its totals are final in this clock.
+    begins: stage 0's are; only long arrays have it.
     slot_step, slot_index: the neuron slot of this clock, for the multiplexer.
     sums: of each unit, the sum of this clock's slot.
     """
@@ -90,6 +97,7 @@ class Drain(wiring.Component):
             {
                 "totals": In(data.ArrayLayout(data.ArrayLayout(width, config.time_lanes), config.output_lanes)),
                 "load": In(config.stages),
+                **({"begins": In(1)} if drain_clocks(config) else {}),
                 **slot_layout(config),
                 "sums": Out(data.ArrayLayout(width, config.neuron_units)),
             }
@@ -99,6 +107,7 @@ class Drain(wiring.Component):
         m = Module()
         cfg = self._config
         form = self._form or adder_form(platform)
+        turns = self._turns(m) if drain_clocks(cfg) else []
         for u in range(cfg.neuron_units):
             lanes = [i * cfg.neuron_units + u for i in range(cfg.slots_per_step)]
             slots = [(lane, t) for t in range(cfg.time_lanes) for lane in lanes]
@@ -116,13 +125,41 @@ class Drain(wiring.Component):
             if self._chained:
                 m.d.comb += self.sums[u].eq(kept[slots[0]])
                 continue
+            if drain_clocks(cfg):
+                parts = []
+                for index, (lane, (turn, step)) in enumerate(zip(lanes, turns, strict=True)):
+                    chosen = _choose(m, [kept[lane, t] for t in range(cfg.time_lanes)], step, form, f"step_{u}_{index}")
+                    part = Signal(signed(cfg.acc_width), name=f"part_{u}_{index}", reset_less=True)
+                    m.d.sync += part.eq(Mux(turn, chosen, 0))  # a register that is cleared takes no LUT on ECP5
+                    parts.append(part)
+                m.d.comb += self.sums[u].eq(reduce(or_, parts))
+                continue
             index = self.slot_index[: (cfg.slots_per_step - 1).bit_length()]
             select = Cat(index, self.slot_step[: (cfg.time_lanes - 1).bit_length()])
-            snapshots = [kept[slot] for slot in slots]
-            if form != "ecp5":
-                m.d.comb += self.sums[u].eq(choose(snapshots, select))
-                continue
-            for i in range(cfg.acc_width):
-                bit = choose_ecp5(m, [snapshot[i] for snapshot in snapshots], select, f"sum_{u}_{i}")
-                m.d.comb += self.sums[u][i].eq(bit)
+            m.d.comb += self.sums[u].eq(_choose(m, [kept[slot] for slot in slots], select, form, f"sum_{u}"))
         return m
+
+    def _turns(self, m: Module) -> list[tuple[Signal, Signal]]:
+        """Of each stage, whether its slot comes in the next clock, and which step that is."""
+        cfg = self._config
+        count, steps = cfg.slots_per_step, cfg.time_lanes
+        turns = [
+            (Signal(name=f"turn{i}"), Signal(range(max(2, steps)), name=f"turn_step{i}", reset_less=True))
+            for i in range(count)
+        ]
+        for (turn, step), (turn_before, step_before) in zip(turns[1:], turns[:-1], strict=True):
+            m.d.sync += [turn.eq(turn_before), step.eq(step_before)]
+        (turn, step), (last_turn, last_step) = turns[0], turns[-1]
+        m.d.sync += [
+            turn.eq(self.begins | (last_turn & (last_step != steps - 1))),
+            step.eq(Mux(self.begins, 0, last_step + 1)),
+        ]
+        return turns
+
+
+def _choose(m: Module, values: Sequence[Value], select: Value, form: Form, name: str) -> Value:
+    """``values[select]``, signed numbers of the same width."""
+    if form != "ecp5":
+        return choose(values, select)
+    bits = [choose_ecp5(m, [value[i] for value in values], select, f"{name}_{i}") for i in range(len(values[0]))]
+    return Cat(bits).as_signed()

@@ -10,7 +10,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from refmodel.config import CoreConfig
-from refmodel.layout import ArrayOp, array_latency
+from refmodel.layout import ArrayOp, array_latency, drain_clocks
 
 from .adders import CarryChain, Form, adder_form, gated_sum
 from .delay import delayed
@@ -247,7 +247,7 @@ class SynapseStage(wiring.Component):
 class SynapseArray(wiring.Component):
     """P / Q systolic stages and the drain: stage s sees each bundle s clocks after stage 0.
 
-    The sums of a DRAIN bundle can be read ``array_latency(config)`` clocks after its register, slot by slot: see
+    The sums of a DRAIN bundle come ``barrier_to_slot(config)`` clocks after its register, slot by slot: see
     :class:`refmodel.layout.ArrayOp` for the ops and :class:`~rtl_gen.drain.Drain` for the slots.  Sums start from
     0 at power-on and reset.
 
@@ -263,7 +263,7 @@ class SynapseArray(wiring.Component):
     run_half, write_lane, write_half, write_addr, write_data: as of :class:`SynapseStage`, the data over all P lanes.
     slot_active, slot_step, slot_index: the neuron slot of this clock.
     sums: of each neuron unit, the sum of this clock's slot: unit u has lane slot_index * NU + u, step slot_step.
-    drained: high in the clock before stage 0's sums can be read.
+    drained: high in the clock before the first slot.
     """
 
     def __init__(self, *, config: CoreConfig, form: Form | None = None):
@@ -296,8 +296,8 @@ class SynapseArray(wiring.Component):
             ]
         shift, drain = Signal(), Signal()
         m.d.comb += [shift.eq(self.bundle.op == ArrayOp.SHIFT), drain.eq(self.bundle.op == ArrayOp.DRAIN)]
-        drained = delayed(m, drain, array_latency(cfg) - 1, "drained", reset_less=False)
-        m.d.comb += self.drained.eq(drained)
+        taken = delayed(m, drain, array_latency(cfg) - 1, "taken", reset_less=False)  # by stage 0's snapshots
+        m.d.comb += self.drained.eq(delayed(m, taken, drain_clocks(cfg), "drained", reset_less=False))
         for number in range(last):
             late_shift, late_drain = Signal(name=f"shift_{number}"), Signal(name=f"drain_{number}", init=1)
             m.d.sync += [late_shift.eq(shift), late_drain.eq(drain)]
@@ -311,6 +311,8 @@ class SynapseArray(wiring.Component):
             out.slot_index.eq(self.slot_index),
             self.sums.eq(out.sums),
         ]
+        if drain_clocks(cfg):
+            m.d.comb += out.begins.eq(taken)
         bundle: Any = first
         for s in range(cfg.stages):
             stage = SynapseStage(config=cfg, form=form)

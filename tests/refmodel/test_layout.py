@@ -72,6 +72,7 @@ def test_every_slot_reads_its_own_snapshot() -> None:
     count = 0
     for config in _all_shapes():
         first = layout.barrier_to_slot(config) - layout.BARRIER_TO_BUNDLE - layout.array_latency(config)
+        first -= layout.drain_clocks(config)
         for t, index in itertools.product(range(config.time_lanes), range(config.slots_per_step)):
             clock = first + t * config.slots_per_step + index
             for lane in range(index * config.neuron_units, (index + 1) * config.neuron_units):

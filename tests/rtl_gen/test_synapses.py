@@ -10,7 +10,7 @@ from amaranth import Elaboratable, ResetInserter, Signal
 from amaranth.sim import Simulator
 
 from refmodel.config import CoreConfig
-from refmodel.layout import ArrayOp, array_latency
+from refmodel.layout import ArrayOp, barrier_to_slot
 from rtl_gen import adders, drain
 from rtl_gen.synapses import SynapseArray
 from tests.rtl_gen.lattice_cells import Cell
@@ -29,6 +29,9 @@ SMALL = {
     "K=2, 1 stage": CoreConfig(event_lanes=2, bank_lanes=4, time_lanes=2, acc_width=8, **_SMALL),
     "K=4, 2 stages": CoreConfig(event_lanes=4, bank_lanes=2, time_lanes=2, acc_width=9, **_SMALL),
     "K=4, 1 step": CoreConfig(event_lanes=4, bank_lanes=4, time_lanes=1, acc_width=8, **_SMALL),
+    "K=2, 8 stages": CoreConfig(
+        event_lanes=2, bank_lanes=1, time_lanes=2, acc_width=8, **(_SMALL | {"output_lanes": 8})
+    ),
 }
 FORMS = ("tree", "chain", "ecp5", "ice40")
 CASES = [(name, form) for form in FORMS for name in (CONFIGS if form in ("tree", "chain") else SMALL)]
@@ -122,7 +125,7 @@ class Bench:
     async def bundle(self, op: ArrayOp, fields: list[dict[str, int]], sums: list[list[int]] | None = None) -> None:
         self.ctx.set(self.dut.bundle, {"events": fields, "op": op})
         if sums is not None:
-            self.drains[self.clock + array_latency(self.config)] = sums
+            self.drains[self.clock + barrier_to_slot(self.config)] = sums
         await self.tick()
         self.ctx.set(self.dut.bundle, {"events": self.nothing, "op": ArrayOp.ADD})
 
