@@ -266,9 +266,9 @@ def descriptor_words(config: CoreConfig) -> int:
 def engine_start(config: CoreConfig, engine: int) -> int:
     """Clock in which an engine starts, counted from its slab's start, the clock after the descriptor's last word.
 
-    Each of several engines starts when the last word of its own start fields has come.
+    Each of several engines starts in the clock after the last word of its own start fields.
     """
-    return 0 if config.engines == 1 else (engine + 1 - config.engines) * start_words(config) - 1
+    return (engine + 1 - config.engines) * start_words(config)
 
 
 def descriptor_image(config: CoreConfig, values: dict[str, int], others: tuple[dict[str, int], ...]) -> list[int]:

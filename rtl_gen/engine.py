@@ -9,7 +9,7 @@ from refmodel.config import CoreConfig
 from refmodel.layout import probe_prefix
 
 from .fetch import Fetch
-from .layouts import param_layout
+from .layouts import descriptor_layout, param_layout
 from .neuron_stage import NeuronStage
 from .sequencer import LayerSequencer
 from .shortcut_queue import ShortcutQueue
@@ -24,6 +24,9 @@ class Engine:
 
     Each engine has copies of the spike memory, its occupancy, the weights and the parameters, all written alike, and a
     stream memory for its own rows.  Names of the parts begin with ``e1_`` and so on but for engine 0.
+
+    One of several engines keeps a descriptor of its own, and what it loads passes a register: wires between engines
+    are long.
 
     Attributes
     ----------
@@ -54,14 +57,18 @@ class Engine:
             m.submodules[prefix + name] = part
         self.idle = Signal(name=f"{prefix}idle")
         self.start: Value = seq.slab_start
+        self._descriptor: data.View = seq.descriptor
         if config.engines > 1:
             self.start = Signal(name=f"{prefix}start")
-            m.d.comb += self.start.eq(seq.engine_starts[number] & seq.descriptor.enable)
+            self._descriptor = Signal(descriptor_layout(config), name=f"{prefix}descriptor", reset_less=True)
+            m.d.sync += self.start.eq(seq.engine_starts[number] & seq.descriptor.enable)
+            with m.If(seq.engine_starts[number]):
+                m.d.sync += self._descriptor.eq(seq.descriptor)
         self._add_progress(m, prefix)
-        self._add_loads(m, store_data)
+        self._add_loads(m, prefix, store_data)
         self._add_fetch(m)
         # Readouts run on engine 0.
-        self._add_neurons(m, seq.descriptor.readout if number == 0 else Const(0))
+        self._add_neurons(m, self._descriptor.readout if number == 0 else Const(0))
 
     def _add_progress(self, m: Module, prefix: str) -> None:
         """What is under way: drained and not yet written."""
@@ -74,23 +81,33 @@ class Engine:
         with m.Elif(self.fetch.drained_last):
             m.d.sync += last_drained.eq(1)
 
-    def _add_loads(self, m: Module, store_data: Value) -> None:
-        """Weights and parameters, which all engines load alike."""
+    def _add_loads(self, m: Module, prefix: str, store_data: Value) -> None:
+        """Weights and parameters, which all engines load alike; the register may be one for all of them."""
         cfg, seq, array, neurons = self._config, self._seq, self.array, self.neurons
+        unit_bits = (cfg.neuron_units - 1).bit_length()
+        loads = {
+            "write_lane": (array.write_lane, seq.weight_lane),
+            "write_half": (array.write_half, seq.load_half),
+            "write_addr": (array.write_addr, seq.weight_addr),
+            "write_data": (array.write_data, store_data[: len(array.write_data)]),
+            "param_index": (neurons.write_index, seq.param_index >> unit_bits),
+            "param_data": (neurons.write_data.as_value(), store_data[: param_layout(cfg).size]),
+            "param_unit": (
+                neurons.write_unit,
+                Cat(seq.param_en & (seq.param_index[:unit_bits] == unit) for unit in range(cfg.neuron_units)),
+            ),
+        }
+        for name, (port, value) in loads.items():
+            if cfg.engines > 1:
+                late = Signal.like(port, name=f"{prefix}{name}", reset_less=True)
+                m.d.sync += late.eq(value)
+                value = late
+            m.d.comb += port.eq(value)
         m.d.comb += [
             array.run_half.eq(seq.run_half),
-            array.write_lane.eq(seq.weight_lane),
-            array.write_half.eq(seq.load_half),
-            array.write_addr.eq(seq.weight_addr),
-            array.write_data.eq(store_data),
             neurons.run_half.eq(seq.run_half),
-            neurons.write_half.eq(seq.load_half),
-            neurons.write_data.eq(store_data[: param_layout(cfg).size]),
+            neurons.write_half.eq(array.write_half),
         ]
-        unit_bits = (cfg.neuron_units - 1).bit_length()
-        m.d.comb += neurons.write_index.eq(seq.param_index >> unit_bits)
-        for unit in range(cfg.neuron_units):
-            m.d.comb += neurons.write_unit[unit].eq(seq.param_en & (seq.param_index[:unit_bits] == unit))
 
     def _add_fetch(self, m: Module) -> None:
         """Spike memory, fetch, array, and the way of shortcut words."""
@@ -98,7 +115,7 @@ class Engine:
         for mine, port in zip(fetch.reads, self.spikes.reads, strict=True):
             wiring.connect(m, mine, port)
         m.d.comb += [
-            fetch.descriptor.eq(self._seq.descriptor),
+            fetch.descriptor.eq(self._descriptor),
             fetch.start.eq(self.start),
             self.array.bundle.eq(fetch.bundle),
             shortcuts.push.eq(fetch.shortcut_push),
@@ -108,7 +125,7 @@ class Engine:
     def _add_neurons(self, m: Module, readout: Value) -> None:
         """Neurons, write-back and membrane streams."""
         d, array, neurons, shortcuts, writeback = (
-            self._seq.descriptor, self.array, self.neurons, self.shortcuts, self.writeback,
+            self._descriptor, self.array, self.neurons, self.shortcuts, self.writeback,
         )  # fmt: skip
         m.d.comb += [
             neurons.restart.eq(self.start),

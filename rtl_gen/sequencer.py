@@ -46,7 +46,8 @@ class LayerSequencer(wiring.Component):
     weight_lane (one-hot), weight_addr, param_index, word_index (with attention): where ``store_data`` goes.
     descriptor, slab_start: the slab to run; fields of ``refmodel.layout.START_FIELDS`` may only be read in the clock of
         ``slab_start``.  slab_idle: nothing is running.
-    engine_starts: with several engines, a bit for each: it starts, and the descriptor's start fields are its own.
+    engine_starts: with several engines, a bit for each: it starts in the next clock, and the descriptor's start fields
+        are its own in this one.
     scan, scanned, classes_last: the readout's search; ``scanned`` only comes at its end.
     """
 
@@ -196,7 +197,7 @@ class LayerSequencer(wiring.Component):
             ]
             if attention_bits:
                 m.d.sync += attention_words.eq(header.attention_words)
-        # Several engines start one after the other, each with the last word of its own start fields.
+        # Several engines start one after the other, each after the last word of its own start fields.
         fields = descriptor_fields(cfg)
         shared, own = words, 0  # words that all engines share, words of each
         if cfg.engines > 1:

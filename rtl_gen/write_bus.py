@@ -16,7 +16,7 @@ from .layouts import write_layout
 
 class WriteBus(wiring.Component):
     """Joins the writes of the engines, of which at most one is in any clock, and of the host, which writes while none
-    runs.  A write comes a clock later, long before it is read.
+    runs.  A write comes a clock later, of several engines two, long before it is read.
 
     Several engines write in turns: turn 0 comes in the clock after engine 0's start.
 
@@ -63,7 +63,9 @@ class WriteBus(wiring.Component):
             held = Signal(word, name=f"word{number}")
             m.d.sync += held.eq(Mux(source.en, source, 0))  # a register that is cleared takes no LUT on ECP5
             parts.append(held.as_value())
-        m.d.comb += self.write.eq(reduce(or_, parts))
+        joined = Signal(word)
+        m.d.sync += joined.eq(reduce(or_, parts))
+        m.d.comb += self.write.eq(joined)
 
         number, following = Signal(range(count)), Signal(range(count))  # of the next clock's turn
         m.d.comb += following.eq(Mux(number == self.turns_last, 0, number + 1))
