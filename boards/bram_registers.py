@@ -3,6 +3,12 @@
 A DP16KD shows its data 5.8 ns after the clock (speed grade 6), 0.4 ns with its own output register, which Yosys does
 not use.  Where every bit that a RAM shows goes to one flip-flop of the same clock, without reset and all with the same
 enable if they have one, those are that register.
+
+Its enable OCE is independent of the RAM's own, CE: in Lattice's simulation models of the same block in earlier
+families (DP16KC of ECP3, DP8KC of MachXO2) the register takes the RAM's data in every clock with OCE, whatever CE is,
+and in words of 36 bits OCEB is the enable of both halves, which is why both REGMODEs are set.  No public description
+says so of ECP5's DP16KD itself: Yosys has it as a black box, with OCE constant, and Project Trellis lists OCEA and
+OCEB as inputs with multiplexers of their own, beside CEA and CEB.
 """
 
 from __future__ import annotations

@@ -56,6 +56,11 @@ _ECP5: dict[str, Any] = {
     "dim_bits": 8,
     "bank_depth": 256,
 }
+#: 512 lanes: short memories, and the shortcut queue in LUT RAM, since block RAMs are few.
+_512 = {"output_lanes": 32, "neuron_units": 4, "spike_depth": 512, "store_depth": 512} | {
+    "membrane_width": 18,
+    "max_planes": 4,
+}
 _NARROW = {"weight_bits": 4, "acc_width": 12, "membrane_width": 18, "neuron_units": 2}
 
 _SHAPES: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -67,18 +72,13 @@ _SHAPES: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "ecp5-25f",
         _ECP5 | {"output_lanes": 8, "neuron_units": 1, "spike_depth": 2048, "store_depth": 2048},
     ),
-    (
-        "ecp5-25f-512",
-        "ecp5-25f",
-        _ECP5
-        | {"output_lanes": 32, "neuron_units": 4, "spike_depth": 512, "store_depth": 512}
-        | {"membrane_width": 18, "max_planes": 4},  # the shortcut queue in LUT RAM: 56 block RAMs are few
-    ),
+    ("ecp5-25f-512", "ecp5-25f", _ECP5 | _512),
     (
         "ecp5-85f-1024",
         "ecp5-85f",
         _ECP5 | {"output_lanes": 64, "neuron_units": 4, "spike_depth": 2048, "store_depth": 2048},
     ),
+    ("ecp5-85f-2048", "ecp5-85f", _ECP5 | _512 | {"engines": 4}),
 )
 
 #: Every shape by name, in the order of tables.
