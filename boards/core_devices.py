@@ -22,6 +22,8 @@ class Device:
     synth: Yosys' command with its options.
     target_hz: the clock that nextpnr is told to reach; it places by it, and goes on beyond it.
     luts, brams, bram_bits: logic cells (as nextpnr counts them), block RAMs, and data bits of a port of one.
+    clock_pin: where the harness' clock comes in; "" where nextpnr may choose: on ECP5 it may choose a pin from which no
+        way to the clock network is free.
     stages: flip-flops of the harness that feed a core's inputs, 0 for one an input; see
         :class:`boards.core_harness.Harness`.
     platform: makes a platform, which chooses the vendor's forms of components.
@@ -38,6 +40,7 @@ class Device:
     bram_bits: int
     stages: int
     platform: Callable[[], Any]
+    clock_pin: str = ""
 
     @property
     def tools(self) -> tuple[str, str]:
@@ -71,6 +74,7 @@ def _ecp5(variant: str, *, luts: int, brams: int, target_hz: int) -> Device:
         bram_bits=36,
         stages=0,
         platform=get_board(f"ulx3s_{variant.lower()}").platform,
+        clock_pin="G2",  # the ULX3S' clock
     )
 
 

@@ -42,7 +42,8 @@ class Design:
     def source(self) -> str:
         """Digest of the gateware and of what is done with it; tools do not enter."""
         device = self.device
-        parts = (str(FORMAT), *RECIPES, device.synth, *device.place_options, self.core, self.harness, self.stub)
+        flow = (*RECIPES, device.synth, *device.place_options, *([device.clock_pin] if device.clock_pin else []))
+        parts = (str(FORMAT), *flow, self.core, self.harness, self.stub)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
@@ -123,7 +124,10 @@ class Flow:
         with tempfile.TemporaryDirectory(prefix="skipspike-") as name:
             folder = Path(name)
             (folder / "top.json").write_text(netlist)
-            files = ("--json", "top.json", "--report", "report.json", "--seed", str(seed))
+            files = ["--json", "top.json", "--report", "report.json", "--seed", str(seed)]
+            if what.device.clock_pin:
+                (folder / "clock.lpf").write_text(f'LOCATE COMP "clk" SITE "{what.device.clock_pin}";\n')
+                files += ["--lpf", "clock.lpf"]
             self._run([nextpnr.executable, *what.device.place_options, *files], folder, self._timeout)
             try:
                 report = json.loads(_read(folder / "report.json", "nextpnr"))

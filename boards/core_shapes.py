@@ -73,11 +73,7 @@ _SHAPES: tuple[tuple[str, str, dict[str, Any]], ...] = (
         _ECP5 | {"output_lanes": 8, "neuron_units": 1, "spike_depth": 2048, "store_depth": 2048},
     ),
     ("ecp5-25f-512", "ecp5-25f", _ECP5 | _512),
-    (
-        "ecp5-85f-1024",
-        "ecp5-85f",
-        _ECP5 | {"output_lanes": 64, "neuron_units": 4, "spike_depth": 2048, "store_depth": 2048},
-    ),
+    ("ecp5-85f-1024", "ecp5-85f", _ECP5 | _512 | {"engines": 2, "spike_depth": 2048, "store_depth": 1024}),
     ("ecp5-85f-2048", "ecp5-85f", _ECP5 | _512 | {"engines": 4}),
 )
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from dataclasses import replace
@@ -106,6 +107,8 @@ class FakeTools:
             (folder / ("top.json" if module == "top" else "core.json")).write_text(json.dumps(made))
             return ""
         self.commands.append(command)
+        if "--lpf" in command:
+            self.constraints = (folder / command[command.index("--lpf") + 1]).read_text()
         if "--pack-only" not in command:
             (folder / "report.json").write_text(self.report)
         return "Info: \t         ICESTORM_LC:     637/   5280    12%\n"
@@ -130,6 +133,15 @@ def test_the_core_is_mapped_alone_and_then_put_into_the_harness(monkeypatch) -> 
     assert place[-2:] == ["--seed", "7"] and "--pcf-allow-unconstrained" in place
 
 
+def test_the_clock_of_an_ecp5_has_a_clock_pin(monkeypatch) -> None:
+    tools = FakeTools(monkeypatch)
+    what = Design(get_device("ecp5-25f"), "core", "harness", "stub")
+    Flow(run=tools).place(what, "{}", 1)
+    assert tools.constraints == 'LOCATE COMP "clk" SITE "G2";\n' and "--lpf-allow-unconstrained" in tools.commands[-1]
+    moved = dataclasses.replace(what, device=dataclasses.replace(what.device, clock_pin="P3"))
+    assert moved.source != what.source
+
+
 def test_netlists_are_finished_before_nextpnr_gets_them(monkeypatch, tmp_path: Path) -> None:
     seen = []
 
@@ -138,6 +150,7 @@ def test_netlists_are_finished_before_nextpnr_gets_them(monkeypatch, tmp_path: P
         seen.append(list(netlist["modules"]))
 
     tools = FakeTools(monkeypatch)
+
     def absorb(netlist: dict) -> None:
         netlist["absorbed"] = "seen" not in netlist  # chains are tidied when the registers are gone
 

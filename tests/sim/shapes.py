@@ -53,8 +53,15 @@ SHAPES = {
         store_depth=2048,
         result_depth=32,
     ),
-    "k2p8streams": CoreConfig(
-        fifo_depth=3, spike_depth=2048, store_depth=2048, bank_depth=512, stream_width=22, stream_depth=8192
+    "k2p8streams": CoreConfig(  # eight stages: sums pass a register on their way to the neurons
+        neuron_units=1,
+        bank_lanes=1,
+        fifo_depth=3,
+        spike_depth=2048,
+        store_depth=2048,
+        bank_depth=512,
+        stream_width=22,
+        stream_depth=8192,
     ),
     "k2p8all": CoreConfig(
         fifo_depth=3,
