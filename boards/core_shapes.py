@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from refmodel.config import CoreConfig
@@ -77,8 +77,18 @@ _SHAPES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("ecp5-85f-2048", "ecp5-85f", _ECP5 | _512 | {"engines": 4}),
 )
 
+#: Large cores: their device aims lower, and is not routed again and again for what is late.
+_FULL: dict[str, dict[str, Any]] = {
+    "ecp5-25f-512": {"target_hz": 112_000_000, "reroutes": False},
+    "ecp5-85f-1024": {"reroutes": False},
+    "ecp5-85f-2048": {"reroutes": False},
+}
+
 #: Every shape by name, in the order of tables.
-SHAPES: dict[str, Shape] = {name: Shape(name, get_device(device), settings) for name, device, settings in _SHAPES}
+SHAPES: dict[str, Shape] = {
+    name: Shape(name, replace(get_device(device), **_FULL.get(name, {})), settings)
+    for name, device, settings in _SHAPES
+}
 
 
 def chosen(names: tuple[str, ...] = (), devices: tuple[str, ...] = ()) -> list[Shape]:
