@@ -1,4 +1,4 @@
-"""Functions of one LUT: plain logic, and what an SB_LUT4 is told."""
+"""Functions of one LUT: plain logic, and what an SB_LUT4 and a LUT4 are told."""
 
 from __future__ import annotations
 
@@ -36,12 +36,13 @@ def test_plain(inputs: int) -> None:
 
 
 @pytest.mark.parametrize("inputs", FUNCTIONS)
-def test_ice40(inputs: int) -> None:
-    platform = get_board("icebreaker").platform()
+@pytest.mark.parametrize(("board", "parameter"), [("icebreaker", r"\LUT_INIT"), ("ulx3s_85f", r"\INIT")])
+def test_a_vendors_cell(board: str, parameter: str, inputs: int) -> None:
+    platform = get_board(board).platform()
     m, pins = Module(), Signal(inputs)
     out = one_lut(m, platform, "out", FUNCTIONS[inputs], *pins)
     text = rtlil.convert(Fragment.get(m, platform), name="top", ports=[pins, out], emit_src=False)
-    (init,) = [line.split("'")[1] for line in text.splitlines() if "LUT_INIT" in line]
+    (init,) = [line.split("'")[1] for line in text.splitlines() if f"parameter {parameter} " in line]
     for bits in product((0, 1), repeat=4):
         row = sum(bit << place for place, bit in enumerate(bits))
         assert int(init[-1 - row]) == FUNCTIONS[inputs](*bits[:inputs])
