@@ -48,6 +48,7 @@ class ByteLoader(wiring.Component):
             serialiser.phase.eq(phase),
             serialiser.turning.eq(loader.turning),
             words.step.eq(loader.shift),
+            words.enters.eq(loader.shift),
             words.bit.eq(loader.port.bit),
             words.space.eq(loader.port.space),
             loader.word.eq(words.word),

@@ -147,6 +147,7 @@ class HostLink(wiring.Component):
             loader.advance.eq(executor.advance),
             loader.word.eq(words.word),
             words.step.eq(loader.shift | executor.word_step),
+            words.enters.eq(loader.shift),
             words.bit.eq(loader.port.bit),
             words.space.eq(loader.port.space),
             words.take_status.eq(executor.take_status),

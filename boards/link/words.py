@@ -25,7 +25,8 @@ class WordRegister(wiring.Component):
 
     Members
     -------
-    step: In(1), it moves by one bit, and ``bit`` enters at the top of a word of ``space`` (0 resting store, 1 spikes).
+    step: In(1), it moves by one bit; with ``enters`` ``bit`` enters at the top of a word of ``space`` (0 resting store,
+        1 spikes), else numbers leave.
     word: Out, the word; whole when all its bits have entered.
     take_status: In(1), it takes argmax and clocks, whose bits then leave at ``status``.
     take_value: In(1), it takes ``value``, sign-extended to whole bytes, whose bits then leave at ``value_bit``.
@@ -38,6 +39,7 @@ class WordRegister(wiring.Component):
         super().__init__(
             {
                 "step": In(1),
+                "enters": In(1),
                 "bit": In(1),
                 "space": In(1),
                 "word": Out(words),
@@ -65,7 +67,7 @@ class WordRegister(wiring.Component):
         for space in (0, 1):
             top = 8 * word_bytes(config, space) - 1
             if top < length - 1:
-                after[top] = Mux(self.space == space, self.bit, after[top])
+                after[top] = Mux(self.enters & (self.space == space), self.bit, after[top])
         status = Cat(self.argmax, Const(0, 16 - len(self.argmax)), self.clocks)
         value = Signal(signed(length - first))
         m.d.comb += value.eq(self.value)

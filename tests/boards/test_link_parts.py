@@ -18,7 +18,8 @@ from boards.link.crc import ONES, Crc32
 from boards.link.deframer import Deframer
 from boards.link.executor import Executor
 from boards.link.loader import Kind
-from boards.link.protocol import CRC_BYTES, FRAME_BYTES, Error, image_bytes
+from boards.link.protocol import CRC_BYTES, FRAME_BYTES, Error, image_bytes, value_bytes
+from boards.link.words import WordRegister
 from refmodel.config import CoreConfig
 from tests.byte_loader import ByteLoader
 
@@ -30,6 +31,34 @@ def _simulate(top, bench, *, clock=True):
     sim.add_clock(1e-6)
     sim.add_testbench(bench)
     sim.run()
+
+
+@pytest.mark.parametrize("last_space", [0, 1])
+@pytest.mark.parametrize("config", [CoreConfig(), CoreConfig(time_lanes=8)])
+def test_numbers_leave_whole_whatever_words_came_before(config, last_space):
+    """Argmax and clocks, then a value: words of a space may be shorter than they are."""
+    words = WordRegister(config, argmax_bits=4)
+    clocks, value = 0xA5CE_9A01, -0x5A5B
+
+    async def bench(ctx):
+        ctx.set(words.space, last_space)
+        ctx.set(words.argmax, 9)
+        ctx.set(words.clocks, clocks)
+        ctx.set(words.value, value)
+        for take, out, wanted in (
+            (words.take_status, words.status, 9 | clocks << 16),
+            (words.take_value, words.value_bit, value & (1 << 8 * value_bytes(config)) - 1),
+        ):
+            ctx.set(take, 1)
+            await ctx.tick()
+            ctx.set(take, 0)
+            ctx.set(words.step, 1)
+            for bit in range(max(8 * value_bytes(config), wanted.bit_length())):
+                assert ctx.get(out) == wanted >> bit & 1, bit
+                await ctx.tick()
+            ctx.set(words.step, 0)
+
+    _simulate(words, bench)
 
 
 def test_crc_is_zlibs():
