@@ -38,7 +38,7 @@ class UartRx(wiring.Component):
     """Receives 8N1 bytes, sampling each bit in its middle.
 
     A start bit must still be low in its middle, else it was a glitch. The line cannot be held up: a byte that is
-    not taken before the next one is complete is lost and ``overrun`` pulses.
+    not taken before the next one begins is lost and ``overrun`` pulses.
 
     Parameters
     ----------
@@ -66,8 +66,7 @@ class UartRx(wiring.Component):
         line = Signal(init=1)
         m.submodules.line_sync = FFSynchronizer(self.rx, line, init=1)
         timer = Signal(range(self._divisor))
-        left = Signal(range(9))
-        shift = Signal(8)
+        shift = self.o.payload  # a one before the first bit tells the last one
         tick = Signal()
         m.d.comb += tick.eq(timer == 0)
         m.d.sync += timer.eq(timer - 1)
@@ -80,26 +79,23 @@ class UartRx(wiring.Component):
                 m.d.sync += timer.eq(self._divisor // 2 - 1)
                 with m.If(~line):
                     m.next = "START"
-            with m.State("START"):
-                m.d.sync += left.eq(8)
-                with m.If(tick):
-                    with m.If(line):
-                        m.next = "IDLE"
-                    with m.Else():
-                        m.next = "DATA"
+            with m.State("START"), m.If(tick):
+                with m.If(line):
+                    m.next = "IDLE"
+                with m.Else():
+                    m.d.comb += self.overrun.eq(self.o.valid & ~self.o.ready)
+                    m.d.sync += [shift.eq(0x80), self.o.valid.eq(0)]
+                    m.next = "DATA"
             with m.State("DATA"), m.If(tick):
-                m.d.sync += [shift.eq(Cat(shift[1:], line)), left.eq(left - 1)]
-                with m.If(left == 1):
+                m.d.sync += shift.eq(Cat(shift[1:], line))
+                with m.If(shift[0]):
                     m.next = "STOP"
             with m.State("STOP"), m.If(tick):
                 with m.If(~line):
                     m.d.comb += self.framing.eq(1)
                     m.next = "BREAK"
-                with m.Elif(self.o.valid & ~self.o.ready):
-                    m.d.comb += self.overrun.eq(1)
-                    m.next = "IDLE"
                 with m.Else():
-                    m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(shift)]
+                    m.d.sync += self.o.valid.eq(1)
                     m.next = "IDLE"
             with m.State("BREAK"), m.If(line):
                 m.next = "IDLE"
@@ -131,24 +127,12 @@ class UartTx(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         timer = Signal(range(self._divisor))
-        left = Signal(range(11))
-        shift = Signal(9, init=0x1FF)
-        m.d.comb += self.i.ready.eq(left == 0)
-        with m.If(left == 0):
-            with m.If(self.i.valid):
-                m.d.sync += [
-                    self.tx.eq(0),
-                    shift.eq(Cat(self.i.payload, 1)),
-                    left.eq(10),
-                    timer.eq(self._divisor - 1),
-                ]
-        with m.Elif(timer == 0):
-            m.d.sync += [
-                self.tx.eq(shift[0]),
-                shift.eq(Cat(shift[1:], 1)),
-                left.eq(left - 1),
-                timer.eq(self._divisor - 1),
-            ]
-        with m.Else():
+        shift = Signal(9)  # what is left to send: with the stop bit, which is never 0
+        m.d.comb += self.i.ready.eq((timer == 0) & ~shift.any())
+        with m.If(timer != 0):
             m.d.sync += timer.eq(timer - 1)
+        with m.Elif(shift.any()):
+            m.d.sync += [self.tx.eq(shift[0]), shift.eq(shift[1:]), timer.eq(self._divisor - 1)]
+        with m.Elif(self.i.valid):
+            m.d.sync += [self.tx.eq(0), shift.eq(Cat(self.i.payload, 1)), timer.eq(self._divisor - 1)]
         return m

@@ -165,9 +165,10 @@ class Executor(wiring.Component):
         with m.If(self.done):
             m.d.sync += [running.eq(0), self.result.eq(running)]
 
-        def fail(code: Error) -> None:
+        # A state has its error beside it, whether that comes or not: the register takes it where it does.
+        code, fails = Signal(4), Signal()
+        with m.If(fails):
             m.d.sync += error.eq(code)
-            m.next = "ANSWER"
 
         #: What the session and the sequence number become as they turn.
         number = Signal()
@@ -184,7 +185,7 @@ class Executor(wiring.Component):
                     m.next = "LENGTH"
 
             with m.State("LENGTH"):
-                m.d.comb += crc.clear.eq(1)
+                m.d.comb += [crc.clear.eq(1), code.eq(value[:3])]
                 # Four less, bit by bit.
                 borrow = Signal()
                 m.d.sync += borrow.eq(~phase[1:3].any() | (borrow & ~bit))
@@ -194,14 +195,13 @@ class Executor(wiring.Component):
                     m.d.comb += step.eq(1)
                     m.next = "CHECK"
                     with m.If(~value[3:].any()):
-                        m.d.sync += error.eq(value)
+                        m.d.comb += fails.eq(1)
                         m.next = "ANSWER"
 
             with m.State("CHECK"):
                 tail = Signal()
                 m.d.comb += [tail.eq((index == end) | part.any()), crc.rotate.eq(tail), crc.step.eq(passes)]
-                with m.If(passes & tail & (bit == crc.low)):
-                    m.d.sync += error.eq(Error.CRC)
+                m.d.comb += [code.eq(Error.CRC), fails.eq(passes & tail & (bit == crc.low))]
                 with m.If(ends):
                     m.d.comb += step.eq(1)
                     m.d.sync += part.eq(part + tail)
@@ -221,44 +221,51 @@ class Executor(wiring.Component):
                 with m.If(command == Command.OPEN):
                     m.d.comb += number.eq(byte[0])
                 with m.If(index[1] & passes & ordered & (bit != numbers[0]) & ~error.any()):
-                    m.d.sync += error.eq(Mux(index[0], Error.SEQUENCE, Error.SESSION))
+                    m.d.comb += fails.eq(1)
+                with m.Switch(index[:2]):
+                    with m.Case(0):
+                        m.d.comb += code.eq(Error.VERSION)
+                    with m.Case(1):
+                        m.d.comb += code.eq(Error.COMMAND)
+                    with m.Case(2):
+                        m.d.comb += code.eq(Error.SESSION)
+                    with m.Case(3):
+                        m.d.comb += code.eq(Error.SEQUENCE)
                 with m.If(ends):
                     m.d.comb += step.eq(1)
-                    with m.Switch(index[:2]):
-                        with m.Case(0):
-                            with m.If(value != PROTOCOL):
-                                fail(Error.VERSION)
-                        with m.Case(1):
+                    with m.If(~index[1]):
+                        wrong = Signal()
+                        with m.If(index[0]):
+                            # 1 to 8 are known.
                             m.d.sync += command.eq(value)
-                            with m.If(value[4:].any()):
-                                fail(Error.COMMAND)
-                        with m.Case(3):
-                            m.next = "DISPATCH"
+                            m.d.comb += wrong.eq(value[4:].any() | (value[3] == value[:3].any()))
+                        with m.Else():
+                            m.d.comb += wrong.eq(value != PROTOCOL)
+                        with m.If(wrong):
+                            m.d.comb += fails.eq(1)
+                            m.next = "ANSWER"
+                    with m.Elif(index[0]):
+                        m.next = "DISPATCH"
 
-            with m.State("DISPATCH"), m.If(ends):
+            with m.State("DISPATCH"):
                 fits = Signal()
-                m.d.comb += fits.eq(end == HEADER_BYTES)
-                m.next = "ANSWER"
-                with m.If(~error.any()):
-                    with m.Switch(command):
-                        with m.Case(Command.HELLO, Command.STATUS, Command.OPEN):
-                            pass
-                        with m.Case(Command.RESET):
-                            m.d.comb += self.core_reset.eq(fits)
-                        with m.Case(Command.RUN):
-                            m.d.comb += fits.eq(end == HEADER_BYTES + 1)
-                            m.next = "WAIT"
-                        with m.Case(Command.COMMIT, Command.RESULTS):
-                            m.d.comb += fits.eq(end == _BEHIND)
-                            m.next = "ARGUMENTS"
-                        with m.Case(Command.WRITE):
-                            m.d.comb += fits.eq(end[3:].any())
-                            m.next = "ARGUMENTS"
-                        with m.Default():
-                            m.d.comb += fits.eq(1)
-                            fail(Error.COMMAND)
-                    with m.If(~fits):
-                        fail(Error.LENGTH)
+                m.d.comb += [fits.eq(end == HEADER_BYTES), code.eq(Error.LENGTH)]
+                with m.If(command == Command.RUN):
+                    m.d.comb += fits.eq(end == HEADER_BYTES + 1)
+                with m.If((command == Command.COMMIT) | (command == Command.RESULTS)):
+                    m.d.comb += fits.eq(end == _BEHIND)
+                with m.If(command == Command.WRITE):
+                    m.d.comb += fits.eq(end[3:].any())
+                with m.If(ends):
+                    m.next = "ANSWER"
+                    with m.If(~error.any()):
+                        m.d.comb += fails.eq(~fits)
+                        with m.If(fits):
+                            m.d.comb += self.core_reset.eq(command == Command.RESET)
+                            with m.If(command == Command.RUN):
+                                m.next = "WAIT"
+                            with m.Elif(command[2]):
+                                m.next = "ARGUMENTS"
 
             with m.State("ARGUMENTS"):  # an address, or the CRC of an image
                 checks = command == Command.COMMIT
@@ -270,45 +277,49 @@ class Executor(wiring.Component):
                         with m.If(checks):
                             m.next = "COMMIT"
 
-            with m.State("COMMIT"), m.If(ends):
-                m.d.comb += port.commit.eq(1)
-                m.next = "ANSWER"
-                with m.If(~self.matches):
-                    fail(Error.PROGRAM)
+            with m.State("COMMIT"):
+                m.d.comb += code.eq(Error.PROGRAM)
+                with m.If(ends):
+                    m.d.comb += [port.commit.eq(1), fails.eq(~self.matches)]
+                    m.next = "ANSWER"
 
             with m.State("WAIT"):  # for the core; the byte behind the address passes
                 with m.If(passes & (command == Command.RESULTS)):
                     m.d.sync += end.eq(Cat(end[1:], bit))
+                writes, results = command == Command.WRITE, command == Command.RESULTS
+                flags = Signal()
+                m.d.comb += [flags.eq((value[1:] if self._resumes else value).any()), code.eq(Error.RANGE)]
+                with m.If(busy):
+                    m.d.comb += code.eq(Error.BUSY)
+                with m.Elif(results):
+                    with m.If(~self.result):
+                        m.d.comb += code.eq(Error.RESULT)
+                with m.Elif(command[1] & ~flags):
+                    m.d.comb += code.eq(Error.PROGRAM)
                 with m.If(ends):
                     with m.If(busy):
                         with m.If(waited[-1]):
-                            fail(Error.BUSY)
+                            m.d.comb += fails.eq(1)
+                            m.next = "ANSWER"
                     with m.Else():
                         m.d.comb += step.eq(1)
                         m.next = "ANSWER"
-                        with m.Switch(command[:2]):
-                            with m.Case(Command.WRITE & 3):
-                                m.d.sync += space.eq(value[0])
-                                m.next = "BEGIN"
-                                # A core that streams its program from a flash cannot write that.
-                                with m.If(value[1:].any() | (~value[0] if self._config.store == "flash" else 0)):
-                                    fail(Error.RANGE)
-                            with m.Case(Command.RESULTS & 3):
-                                with m.If(~self.result):
-                                    fail(Error.RESULT)
-                                with m.If(self.beyond | self.target[len(self.result_addr) :].any()):
-                                    fail(Error.RANGE)
-                            with m.Default():  # RUN
-                                flags = Signal()
-                                m.d.comb += [
-                                    flags.eq((value[1:] if self._resumes else value).any()),
-                                    self.start.eq(self.program_valid & ~flags),
-                                    self.resume.eq(value[0]),
-                                ]
-                                with m.If(~self.program_valid):
-                                    fail(Error.PROGRAM)
-                                with m.If(flags):
-                                    fail(Error.RANGE)
+                        with m.If(writes):
+                            m.d.sync += space.eq(value[0])
+                            m.next = "BEGIN"
+                            # A core that streams its program from a flash cannot write that.
+                            with m.If(value[1:].any() | (~value[0] if self._config.store == "flash" else 0)):
+                                m.d.comb += fails.eq(1)
+                                m.next = "ANSWER"
+                        with m.Elif(results):
+                            far = self.beyond | self.target[len(self.result_addr) :].any()
+                            m.d.comb += fails.eq(~self.result | far)
+                        with m.Else():  # RUN
+                            m.d.comb += [
+                                fails.eq(~self.program_valid | flags),
+                                self.start.eq(self.program_valid & ~flags),
+                                self.resume.eq(value[0]),
+                            ]
 
             with m.State("BEGIN"), m.If(ends):
                 m.d.comb += port.begin.eq(1)
@@ -316,19 +327,18 @@ class Executor(wiring.Component):
 
             with m.State("WORDS"):
                 m.d.comb += port.go.eq(~self.turning & (index != end))
+                m.d.comb += code.eq(Mux(self.turning, Error.BUSY, Mux(self.outside, Error.RANGE, Error.LENGTH)))
                 with m.If(ends):
                     with m.If(self.turning):
                         with m.If(waited[-1]):
-                            fail(Error.BUSY)
+                            m.d.comb += fails.eq(1)
+                            m.next = "ANSWER"
                     with m.Elif(index != end):
                         m.d.comb += step.eq(1)
                         m.d.sync += waited.eq(0)
                     with m.Else():  # the last word has been taken
+                        m.d.comb += fails.eq(self.outside | self.partial)
                         m.next = "ANSWER"
-                        with m.If(self.outside):
-                            fail(Error.RANGE)
-                        with m.If(self.partial):
-                            fail(Error.LENGTH)
 
             with m.State("ANSWER"):
                 m.d.comb += [port.clear.eq(1), restart.eq(1)]  # a word that waits in vain is given up
@@ -455,13 +465,13 @@ class Executor(wiring.Component):
             ]
             with m.If(special & ~escaped):
                 m.d.comb += self.tx.payload[:2].eq(ESCAPE & 3)
+            # Numbers 6, 12 and 28 among those that come in their place.
             last = Signal()
-            with m.If(index == REPLY_HEADER_BYTES - 1):
-                m.d.comb += last.eq(~(fine & (hello | tells)))
-            with m.If(index == _VALUES - 1):
-                m.d.comb += last.eq(status)
-            with m.If(index == last_of_hello):
-                m.d.comb += last.eq(1)
+            with m.If(index[2] & ~index[7]):
+                with m.If(index[3]):
+                    m.d.comb += last.eq(index[4] | (status & ~index[0]))
+                with m.Else():
+                    m.d.comb += last.eq(~index[4] & index[1] & ~index[0] & ~(fine & (hello | tells)))
             with m.If(self.tx.valid & self.tx.ready):
                 m.d.sync += escaped.eq(special & ~escaped)
                 with m.If(escaped | ~special):
