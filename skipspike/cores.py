@@ -85,6 +85,15 @@ def _of_search(board: Board, found: Search, why: str) -> Mapped:
     return Mapped(replace(board, clock_hz=found.best.clock_hz), found.best.config, "search", why, found)
 
 
+def limits_core(board: Board, core: str | Path | CoreConfig = AUTO) -> CoreConfig:
+    """The core for whose sums a network is quantised: the board's, with a given core's accumulators if they are
+    narrower.  SkipspikeError for a file without a core."""
+    if core in (AUTO, BOARD, SEARCH):
+        return board.core
+    config = core if isinstance(core, CoreConfig) else read_core(core)[0]
+    return replace(board.core, acc_width=min(board.core.acc_width, config.acc_width))
+
+
 def core_for(board: Board, net: QuantizedNetwork, core: str | Path | CoreConfig = AUTO) -> CoreConfig:
     """The core that ``board`` gets for ``net``; see :func:`mapped`."""
     return mapped(board, net, core).config

@@ -26,7 +26,7 @@ from refmodel.outlook import operations, outlook, walked_words
 from refmodel.program import Program
 from refmodel.quantized import QuantizedNetwork
 
-from .cores import AUTO, BOARD, Mapped, mapped
+from .cores import AUTO, BOARD, Mapped, limits_core, mapped
 from .hardware import core_memory
 from .mapping import search
 from .models import chosen_bits, open_network, quantised, samples_of
@@ -83,7 +83,8 @@ def estimate(
     if wanted or (not exact and _is_huge(_shape(sketch, bits), found)):
         return _expected(_shape(sketch, bits), found, rates_of(density), core, bandwidth, progress)
     progress("quantising", None)
-    net = quantised(open_network(network) if _without_weights(network) else sketch, bits, found.core)
+    whole = open_network(network) if _without_weights(network) else sketch
+    net = quantised(whole, bits, limits_core(found, core))
     return _exact(net, found, data, samples, core, progress)
 
 

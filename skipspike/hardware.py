@@ -23,7 +23,7 @@ from refmodel.errors import SkipspikeError
 from refmodel.program import Program
 from refmodel.quantized import QuantizedNetwork, bits_range
 
-from .cores import AUTO, mapped
+from .cores import AUTO, limits_core, mapped
 from .models import open_network, quantised, samples_of
 from .progress import Progress, silent
 
@@ -36,7 +36,7 @@ def compiled(
     core: as :func:`skipspike.cores.mapped` takes it.
     """
     found = get_board(board)
-    net = quantised(open_network(network), bits, found.core)
+    net = quantised(open_network(network), bits, limits_core(found, core))
     chosen = mapped(found, net, core, progress)
     return chosen.board, compile_network(net, chosen.config)
 

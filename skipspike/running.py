@@ -15,7 +15,7 @@ from boards.registry import get_board, is_board, keeping_state
 from refmodel.compiler import compile_network
 from refmodel.event_frames import Frames, Rest
 
-from .cores import AUTO, mapped
+from .cores import AUTO, limits_core, mapped
 from .device import GOLDEN, REPLAY, SIMULATED, Device, Result
 from .models import open_network, percent, quantised
 from .progress import Progress, silent, within
@@ -60,7 +60,7 @@ def run(
     found = get_board(board or (port if is_board(port) else "icebreaker"))
     if stream is not None:
         found = keeping_state(found)
-    net = quantised(open_network(network), bits, found.core)
+    net = quantised(open_network(network), bits, limits_core(found, core))
     chosen = mapped(found, net, core, progress)
     program = compile_network(net, chosen.config, keep_state=True if stream is not None else None)
     default = SIMULATED_SAMPLES if port == SIMULATED else DEFAULT_SAMPLES

@@ -27,7 +27,7 @@ from refmodel.event_frames import Frames, Rest, calls_of
 from refmodel.quantized import QuantizedNetwork
 from sim.job import Job, Outcome, read_outcomes
 
-from .cores import AUTO, core_for
+from .cores import AUTO, core_for, limits_core
 from .models import open_network, percent, quantised, samples_of
 from .progress import Progress, silent
 
@@ -81,7 +81,7 @@ def simulate(
     if simulator not in SIMULATORS:
         raise SkipspikeError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
     found = get_board(board)
-    net = quantised(open_network(network), bits, found.core)
+    net = quantised(open_network(network), bits, limits_core(found, core))
     config = core_for(found if stream is None else keeping_state(found), net, core)
     x, y = inputs_of(net, data, stream, samples, rest, DEFAULT_SAMPLES[simulator], progress)
     compile_network(net, config, keep_state=True if stream is not None else None)

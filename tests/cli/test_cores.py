@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from boards.registry import get_board
 from refmodel.compiler import compile_network
 from refmodel.errors import CompileError
 from refmodel.quantized import QuantizedInput, QuantizedLayer, QuantizedNetwork
-from skipspike.cores import core_for, memory_blocks
+from skipspike.cores import core_for, limits_core, memory_blocks, write_core
 
 
 def network(side: int, channels: int, planes: int = 4, kernel: int = 1) -> QuantizedNetwork:
@@ -31,6 +33,15 @@ def test_a_small_network_gets_the_usual_core() -> None:
     for name in ("icebreaker", "ulx3s_85f"):
         board = get_board(name)
         assert core_for(board, network(8, 8)) is board.core
+
+
+def test_sums_are_those_of_a_given_core_if_narrower(tmp_path) -> None:
+    board = get_board("icebreaker")
+    assert limits_core(board) is board.core
+    for less, width in ((2, board.core.acc_width - 2), (-2, board.core.acc_width)):
+        config = replace(board.core, acc_width=board.core.acc_width - less, fifo_depth=3)
+        for core in (config, write_core(tmp_path / "core.json", config, 1)):
+            assert limits_core(board, core) == replace(board.core, acc_width=width)
 
 
 def test_spike_memory_grows_by_block_rams() -> None:
