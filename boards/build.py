@@ -36,15 +36,13 @@ Progress = Callable[[str], None]
 #: functions the 128-lane core is smaller by a tenth (docs/performance.md).
 SYNTHESIS: dict[str, str] = {"ice40": "synth_ice40 -device u -dsp -dffe_min_ce_use 24", "ecp5": "synth_ecp5 -nowidelut"}
 
-#: nextpnr's option to route again what is late.
-REROUTING = "--tmg-ripup"
 #: Options that measured best, by family. On ECP5 the 256-lane core for the ULX3S takes 164 s and reaches 72 MHz with
 #: the first two, 198 s and 60 MHz with router2 alone, 286 s and 69 MHz without (seed 1, nextpnr 0.11.1; busy machine).
 #: Rerouting what is late (the third) makes 121 of 116 MHz of the 128-lane core without its fetch, in two thirds of the
 #: time.
 NEXTPNR_OPTIONS: dict[str, tuple[str, ...]] = {
     "ice40": (),
-    "ecp5": ("--placer", "static", "--router", "router2", REROUTING),
+    "ecp5": ("--placer", "static", "--router", "router2", "--tmg-ripup"),
 }
 
 #: Resource names of nextpnr's report, by family, under the names used here.

@@ -8,7 +8,7 @@ from typing import Any
 
 from refmodel.errors import ConfigError
 
-from .build import NEXTPNR_OPTIONS, REROUTING, SYNTHESIS
+from .build import NEXTPNR_OPTIONS, SYNTHESIS
 from .registry import get_board
 from .sizes import Family
 
@@ -26,7 +26,6 @@ class Device:
         way to the clock network is free.
     stages: flip-flops of the harness that feed a core's inputs, 0 for one an input; see
         :class:`boards.core_harness.Harness`.
-    reroutes: nextpnr routes again what is late, which on a full device may have no end.
     platform: makes a platform, which chooses the vendor's forms of components.
     """
 
@@ -42,7 +41,6 @@ class Device:
     stages: int
     platform: Callable[[], Any]
     clock_pin: str = ""
-    reroutes: bool = True
 
     @property
     def tools(self) -> tuple[str, str]:
@@ -54,8 +52,7 @@ class Device:
         """All arguments of place and route but netlist, seed and report."""
         free = "--pcf-allow-unconstrained" if self.family == "ice40" else "--lpf-allow-unconstrained"
         frequency = ("--freq", f"{self.target_hz / 1e6:g}")
-        options = tuple(option for option in NEXTPNR_OPTIONS[self.family] if self.reroutes or option != REROUTING)
-        return (*self.place, *options, *frequency, free, "--timing-allow-fail")
+        return (*self.place, *NEXTPNR_OPTIONS[self.family], *frequency, free, "--timing-allow-fail")
 
 
 def _hx8k() -> Any:

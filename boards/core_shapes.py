@@ -77,17 +77,13 @@ _SHAPES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("ecp5-85f-2048", "ecp5-85f", _ECP5 | _512 | {"engines": 4}),
 )
 
-#: Large cores: their device aims lower, and is not routed again and again for what is late.
-_FULL: dict[str, dict[str, Any]] = {
-    "ecp5-25f-512": {"target_hz": 112_000_000, "reroutes": False},
-    "ecp5-85f-1024": {"reroutes": False},
-    "ecp5-85f-2048": {"reroutes": False},
-}
+#: What is told to nextpnr of the clock of large cores: rerouting what is late goes on for long where much is.
+_TARGETS = {"ecp5-25f-512": 112_000_000}
 
 #: Every shape by name, in the order of tables.
 SHAPES: dict[str, Shape] = {
-    name: Shape(name, replace(get_device(device), **_FULL.get(name, {})), settings)
-    for name, device, settings in _SHAPES
+    name: Shape(name, replace(made, target_hz=_TARGETS.get(name, made.target_hz)), settings)
+    for name, made, settings in ((name, get_device(device), settings) for name, device, settings in _SHAPES)
 }
 
 
