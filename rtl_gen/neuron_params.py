@@ -74,14 +74,9 @@ class NeuronParams(wiring.Component):
         constants = Cat(self.write_data.bias, self.write_data.bias_shortcut)
         if isinstance(platform, SiliconBluePlatform):
             split = cfg.membrane_width - early_threshold_bits(cfg)
-            read = [
-                self._add_memory(m, f"constants{u}", Cat(constants, inverted[split:]), self.ahead, self.write_en[u])[0]
-                for u in range(units)
-            ]
-            low = [
-                self._add_memory(m, f"thresholds{u}", inverted[:split], self.later, self.write_en[u])[0]
-                for u in range(units)
-            ]
+            # A memory for all units: their words share block RAMs.
+            read = self._add_memory(m, "constants", Cat(constants, inverted[split:]), self.ahead, self.write_en)
+            low = self._add_memory(m, "thresholds", inverted[:split], self.later, self.write_en)
             for u in range(units):
                 top = (
                     delayed(m, read[u][2 * acc :], clocks, f"threshold_top{u}") if split < cfg.membrane_width else Cat()
