@@ -111,8 +111,11 @@ class NeuronStage(wiring.Component):
             m.d.sync += fresh.eq(0)
         with m.If(last):
             m.d.sync += [chunk.eq(Mux(chunk_last, 0, chunk + 1)), chunk_first.eq(chunk_last)]
+        # Shortcut bits are chosen a clock ahead, and a word stands for two clocks after its pop: the last slot but two.
+        m.d.sync += self.shortcut_pop.eq(continues & (following == slots * steps - 3) & self.mode.use_current)
         with m.If(self.restart):
             m.d.sync += [active.eq(0), number.eq(0), following.eq(0), chunk.eq(0), chunk_first.eq(1), fresh.eq(1)]
+            m.d.sync += self.shortcut_pop.eq(0)
 
         m.submodules.control = control = NeuronControl(config=cfg)
         controls = control.controls
@@ -136,8 +139,6 @@ class NeuronStage(wiring.Component):
             self.word_soon.eq(due.valid & due.end & due.index.all()),
             self.word_valid.eq(self.word_soon),
         ]
-        # Shortcut bits are chosen a clock ahead, and a word stands for two clocks after its pop: the last slot but two.
-        m.d.comb += self.shortcut_pop.eq(active & (number == slots * steps - 3) & self.mode.use_current)
         if cfg.stream_width:
             m.d.comb += [self.slot.eq(active), self.tile_end.eq(last & chunk_last)]
 
