@@ -72,13 +72,12 @@ _SHAPES: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "ecp5-25f",
         _ECP5 | {"output_lanes": 8, "neuron_units": 1, "spike_depth": 2048, "store_depth": 2048},
     ),
-    ("ecp5-25f-512", "ecp5-25f", _ECP5 | _512),
+    ("ecp5-25f-512-w4", "ecp5-25f", _ECP5 | _512 | {"weight_bits": 4, "acc_width": 12, "bank_lanes": 8}),
     ("ecp5-85f-1024", "ecp5-85f", _ECP5 | _512 | {"engines": 2, "spike_depth": 2048, "store_depth": 1024}),
-    ("ecp5-85f-2048", "ecp5-85f", _ECP5 | _512 | {"engines": 4}),
 )
 
 #: What is told to nextpnr of the clock of large cores: rerouting what is late goes on for long where much is.
-_TARGETS = {"ecp5-25f-512": 112_000_000}
+_TARGETS = {"ecp5-25f-512-w4": 112_000_000}
 
 #: Every shape by name, in the order of tables.
 SHAPES: dict[str, Shape] = {

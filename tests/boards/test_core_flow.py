@@ -139,7 +139,7 @@ def test_the_clock_of_an_ecp5_has_a_clock_pin(monkeypatch) -> None:
     what = Design(get_device("ecp5-25f"), "core", "harness", "stub")
     Flow(run=tools).place(what, "{}", 1)
     assert tools.constraints == 'LOCATE COMP "clk" SITE "G2";\n' and "--lpf-allow-unconstrained" in tools.commands[-1]
-    assert "120" in tools.commands[-1] and "112" in SHAPES["ecp5-25f-512"].device.place_options
+    assert "120" in tools.commands[-1] and "112" in SHAPES["ecp5-25f-512-w4"].device.place_options
     moved = dataclasses.replace(what, device=dataclasses.replace(what.device, clock_pin="P3"))
     assert moved.source != what.source
 
