@@ -64,7 +64,6 @@ _512 = {"output_lanes": 32, "neuron_units": 4, "spike_depth": 512, "store_depth"
 _NARROW = {"weight_bits": 4, "acc_width": 12, "membrane_width": 18, "neuron_units": 2}
 
 _SHAPES: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("up5k-128", "up5k", _UP5K),
     ("up5k-128-w4", "up5k", _UP5K | _NARROW),
     ("hx8k-128", "hx8k", _HX8K),
     (

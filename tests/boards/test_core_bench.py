@@ -23,7 +23,7 @@ from refmodel.errors import BoardError, ConfigError, ToolError
 from rtl_gen.core import Core
 
 ROOT = Path(__file__).parents[2]
-PAIR = (SHAPES["up5k-128"], SHAPES["ecp5-25f-128"])
+PAIR = (SHAPES["up5k-128-w4"], SHAPES["ecp5-25f-128"])
 SIZE = Size(cells=4000, lut=3500, ram=0, carry=900, ff=2000, bram=20, dsp=0, spram=4)
 
 
@@ -85,12 +85,12 @@ def test_each_piece_is_made_once_and_kept(results: Results) -> None:
 
 def test_figures_of_a_row(results: Results) -> None:
     found = run(results, Stand())[0]
-    assert (found["device"], found["shape"], found["lanes"], found["lut"]) == ("up5k", "up5k-128", 128, 4000)
+    assert (found["device"], found["shape"], found["lanes"], found["lut"]) == ("up5k", "up5k-128-w4", 128, 4000)
     assert found["fmax_hz"] == 41_000_000 == found["fmax_worst_hz"] and found["fmax_best_hz"] == 43_000_000
     assert found["gsops"] == round(128 * 0.041, 3) and found["gsops_per_klut"] == round(128 * 0.041 / 4, 3)
     assert found["lut_per_lane"] == 31.25 and found["bram"] == 20 and found["critical_path"] == ["core.a", "core.b"]
     assert found["seeds"][2] == {"seed": 3, "fmax_hz": 43_000_000}
-    assert CoreConfig(**found["config"]) == SHAPES["up5k-128"].config and json.loads(json.dumps(found)) == found
+    assert CoreConfig(**found["config"]) == SHAPES["up5k-128-w4"].config and json.loads(json.dumps(found)) == found
 
 
 def test_an_interrupted_run_goes_on_where_it_was(results: Results) -> None:
@@ -144,7 +144,7 @@ def test_what_fails_is_said_and_the_rest_goes_on(results: Results) -> None:
     none, fine = run(Results(results.folder / "other"), Stand(broken=(("up5k", None),)))
     assert none["lut"] is none["fmax_hz"] is none["gsops"] is None and none["error"] == "nextpnr: broken"
     assert fine["error"] is None
-    with pytest.raises(ToolError, match="up5k-128 has no figures .nextpnr: broken.: no table is written"):
+    with pytest.raises(ToolError, match="up5k-128-w4 has no figures .nextpnr: broken.: no table is written"):
         table_of([none, fine])
     stand = Stand()
     assert run(results, stand)[0]["error"] is None and stand.asked == [("up5k", 2)]  # failures are not kept
@@ -208,20 +208,20 @@ def test_damaged_results_are_none(results: Results) -> None:
     stand = Stand()
     run(results, stand, PAIR[:1])
     assert len(stand.asked) == 4
-    (results.folder / "last-up5k-128.json").write_text("[]")
-    assert results.last("up5k-128") is None
+    (results.folder / "last-up5k-128-w4.json").write_text("[]")
+    assert results.last("up5k-128-w4") is None
 
 
 def test_choosing_shapes() -> None:
     assert chosen() == list(SHAPES.values())
-    assert [shape.name for shape in chosen(("hx8k-128", "up5k-128"))] == ["up5k-128", "hx8k-128"]
+    assert [shape.name for shape in chosen(("hx8k-128", "up5k-128-w4"))] == ["up5k-128-w4", "hx8k-128"]
     assert {shape.device.name for shape in chosen((), ("ecp5-25f",))} == {"ecp5-25f"}
-    with pytest.raises(ConfigError, match="no core shape 'big'; there are up5k-128"):
+    with pytest.raises(ConfigError, match="no core shape 'big'; there are up5k-128-w4"):
         chosen(("big",))
     with pytest.raises(ConfigError, match="no device 'ice40'; there are up5k, hx8k"):
         chosen((), ("ice40",))
     with pytest.raises(ConfigError, match="no shape is both"):
-        chosen(("up5k-128",), ("hx8k",))
+        chosen(("up5k-128-w4",), ("hx8k",))
 
 
 def test_every_device_has_a_shape_and_every_shape_a_core() -> None:
@@ -240,7 +240,7 @@ def test_place_options_say_device_clock_and_free_pins() -> None:
 
 
 def some_table(results: Results) -> dict[str, Any]:
-    point = {"shape": "up5k-128", "network": "net", "lane_use": 0.5, "spikes_a_weight": 1.5}
+    point = {"shape": "up5k-128-w4", "network": "net", "lane_use": 0.5, "spikes_a_weight": 1.5}
     fine = point | {"gsops_spikes": 1.25, "gsops_dense": 4.0, "reason": None}
     refused = dict.fromkeys(fine) | {"shape": "ecp5-25f-128", "network": "net", "reason": "too large"}
     return table_of(run(results, Stand())) | {"achieved": [fine, refused]}
@@ -254,9 +254,9 @@ def test_the_page_has_tables_and_says_what_is_missing(results: Results, tmp_path
     assert files == [page, tmp_path / "cores.json"] and read_table(files[1]) == table
     text = page.read_text()
     assert "outdated" not in text and text.endswith("<!-- x: begin -->\nkept\n")
-    assert "| up5k-128 | iCE40 UP5K | 4 | 8 | 4 | 128 | 4,000 | 31.2 | 2,000 | 20 + 4 SPRAM | 41.0 |" in text
+    assert "| up5k-128-w4 | iCE40 UP5K | 4 | 8 | 4 | 128 | 4,000 | 31.2 | 2,000 | 20 + 4 SPRAM | 41.0 |" in text
     assert "| uCaspian | iCE40 UP5K | 3,889 | 0.03 | 0.01 |" in text
-    assert "| up5k-128 | net | 50 % | 4.00 | 1.25 | 1.50 |" in text
+    assert "| up5k-128-w4 | net | 50 % | 4.00 | 1.25 | 1.50 |" in text
     assert "`net` does not run on ecp5-25f-128: too large." in text
     assert with_section(text, "cores", markdown(table)) == text
     with pytest.raises(BoardError, match="must have one line '<!-- y: begin -->'"):

@@ -47,12 +47,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_rows_as_json(run: Any, tmp_path: Path) -> None:
-    result = run("--shape", "up5k-128", "--seeds", "2", "--json")
+    result = run("--shape", "up5k-128-w4", "--seeds", "2", "--json")
     assert result.exit_code == 0, result.stderr
     assert result.stdout.count("\n") == 1
     found = json.loads(result.stdout)
     (row,) = found["rows"]
-    assert row | {"device": "up5k", "shape": "up5k-128", "lanes": 128, "lut": 4000, "fmax_hz": 51_000_000} == row
+    assert row | {"device": "up5k", "shape": "up5k-128-w4", "lanes": 128, "lut": 4000, "fmax_hz": 51_000_000} == row
     assert row["gsops"] == 6.528 and row["gsops_per_klut"] == 1.632 and len(row["seeds"]) == 2
     assert found["cache"] == str(tmp_path / "cache") and found["failed"] == 0 and found["files"] == []
 
@@ -72,7 +72,7 @@ def test_cached_shows_what_was_measured_and_runs_nothing(run: Any, monkeypatch: 
     assert {row["origin"] for name, row in rows.items() if name != "hx8k-128"} == {"missing"}
     lines = run("--cached").stdout.splitlines()
     assert any(line.startswith("hx8k-128 ") and " 51.0 " in line for line in lines)
-    assert any(line.startswith("up5k-128 ") and line.endswith("missing") for line in lines)
+    assert any(line.startswith("up5k-128-w4 ") and line.endswith("missing") for line in lines)
 
 
 def test_failures_are_named_and_end_with_1(run: Any) -> None:
@@ -81,7 +81,7 @@ def test_failures_are_named_and_end_with_1(run: Any) -> None:
     assert result.exit_code == 1
     assert "ecp5-25f-128: seed 1: nextpnr: out of luck" in result.stderr
     assert result.stderr.splitlines()[-1] == "error: 2 cores failed"
-    assert any(line.startswith("up5k-128 ") and "51.0" in line for line in result.stdout.splitlines())
+    assert any(line.startswith("up5k-128-w4 ") and "51.0" in line for line in result.stdout.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_docs_writes_table_page_and_plots(run: Any, tmp_path: Path, monkeypatch:
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(roofline, "NETWORKS", ("digits-sew-and-6",))
     monkeypatch.setattr(roofline, "SAMPLES", 1)
-    few = {name: SHAPES[name] for name in ("up5k-128", "ecp5-25f-128")}
+    few = {name: SHAPES[name] for name in ("up5k-128-w4", "ecp5-25f-128")}
     monkeypatch.setattr("boards.core_shapes.SHAPES", few)
     docs = tmp_path / "docs"
     docs.mkdir()
@@ -118,7 +118,7 @@ def test_docs_writes_table_page_and_plots(run: Any, tmp_path: Path, monkeypatch:
         assert 0 < point["lane_use"] <= 1 and 0 < point["spikes_a_weight"] <= 4
         assert point["gsops_spikes"] < 6.6  # below the roof
     first = [Path(file).read_bytes() for file in files]
-    assert b"<svg" in first[2] and b"up5k-128" in first[2] and b"digits-sew-and-6" in first[3]
+    assert b"<svg" in first[2] and b"up5k-128-w4" in first[2] and b"digits-sew-and-6" in first[3]
     run("--docs", str(docs))
     assert [Path(file).read_bytes() for file in files] == first
 
