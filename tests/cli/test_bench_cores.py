@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,9 @@ def test_rows_as_json(run: Any, tmp_path: Path) -> None:
     assert found["cache"] == str(tmp_path / "cache") and found["failed"] == 0 and found["files"] == []
 
 
-def test_cached_shows_what_was_measured_and_runs_nothing(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_shows_what_was_measured_and_runs_nothing(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     run("--shape", "hx8k-128")
 
     def refuse(*_: Any, **__: Any) -> Any:
@@ -65,6 +68,7 @@ def test_cached_shows_what_was_measured_and_runs_nothing(run: Any, monkeypatch: 
 
     for name in ("versions", "synthesise", "place"):
         monkeypatch.setattr(core_flow.Flow, name, refuse)
+    monkeypatch.setattr(core_bench, "known", partial(core_bench.known, table=tmp_path / "none.json"))
     result = run("--cached", "--json")
     assert result.exit_code == 0, result.stderr
     rows = {row["shape"]: row for row in json.loads(result.stdout)["rows"]}

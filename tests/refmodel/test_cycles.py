@@ -189,8 +189,9 @@ def compare(config: CoreConfig, op: Op, items: ScanItems, events: NDArray[np.int
             assert number < 0 or timing.leaves[number, k, image] == clock
         assert timing.events[image] == front.emitted
         assert front.queued_shortcuts == [np.count_nonzero(items.shortcut)] * config.event_lanes
-        # Bundle, array, R neuron slots, and the last one's way to the memory.
-        end = front.barriers[-1] + BARRIER_TO_BUNDLE + array_latency(config) + config.slots_per_chunk - 1
+        # Bundle, array, a long array's registers, R neuron slots, and the last one's way to the memory.
+        long = config.stages > 4 and config.neuron_units == config.bank_lanes
+        end = front.barriers[-1] + BARRIER_TO_BUNDLE + array_latency(config) + long + config.slots_per_chunk - 1
         assert timing.end[image] == last_write(config, op, end + slot_to_writeback(config), engine)
     return events.shape[-1] * len(front.barriers)
 
