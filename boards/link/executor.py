@@ -7,31 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from refmodel.config import CoreConfig
 
-from .buffer import IDENTITY_BITS
 from .crc import Crc32
 from .loader import Kind, SerialPort, address_bits
-from .protocol import (
-    CRC_BYTES,
-    ESCAPE,
-    FLAG,
-    HEADER_BYTES,
-    IDENTITY_BYTES,
-    INVERT,
-    PROTOCOL,
-    REPLY_HEADER_BYTES,
-    STATUS_BYTES,
-    Command,
-    Error,
-    keeps_state,
-    value_bytes,
-)
+from .protocol import CRC_BYTES, HEADER_BYTES, PROTOCOL, Command, Error, keeps_state
+from .reply import Shared, add_reply_states
 from .slots import PHASE, passing, slot_ends
 
 #: Ticks that a command waits for the core or a memory.
@@ -39,9 +25,6 @@ WAIT_TICKS = 4
 #: Numbers of bytes in a request: WRITE's space or RESULTS' last number; behind that.
 _BYTE = HEADER_BYTES + 3
 _BEHIND = _BYTE + 1
-#: Numbers of bytes in a reply: error, state, expected sequence, body, results.
-_ERROR, _STATE, _EXPECTED, _BODY = range(HEADER_BYTES, REPLY_HEADER_BYTES + 1)
-_VALUES = _BODY + STATUS_BYTES
 
 
 class Executor(wiring.Component):
@@ -347,8 +330,7 @@ class Executor(wiring.Component):
                 with m.If(ends):
                     m.next = "MAKE"
 
-            self._reply(
-                m,
+            shared = Shared(
                 crc=crc,
                 bit=bit,
                 byte=byte,
@@ -367,127 +349,10 @@ class Executor(wiring.Component):
                 busy=busy,
                 ends=ends,
             )
+            add_reply_states(m, self, shared)
 
         with m.If(self.start):
             m.d.sync += [running.eq(1), self.result.eq(0)]
         with m.If(self.core_reset):
             m.d.sync += [running.eq(0), self.result.eq(0)]
         return m
-
-    def _reply(
-        self,
-        m: Module,
-        *,
-        crc: Crc32,
-        bit: Any,
-        byte: Any,
-        keep: Any,
-        index: Any,
-        step: Any,
-        part: Any,
-        end: Any,
-        command: Any,
-        error: Any,
-        readable: Any,
-        numbers: Any,
-        number: Any,
-        turns: Any,
-        carry: Any,
-        busy: Any,
-        ends: Any,
-    ) -> None:
-        """The states that make a reply's bytes, and send them."""
-        phase = self.phase
-        passes = passing(phase)
-        count = phase[:3]  # of the bit that passes
-        tail = Signal()  # behind the contents: the CRC, and then the last flag
-        flag = Signal()
-        in_body, valued = Signal(), Signal()
-        fine = ~error.any()
-        hello, status = command == Command.HELLO, command == Command.STATUS
-        tells = status | (command == Command.RESULTS)
-        size = value_bytes(self._config)
-        assert (_ERROR, _STATE, _EXPECTED, _BODY, _VALUES) == (4, 5, 6, 7, 13)
-        last_of_hello = REPLY_HEADER_BYTES + IDENTITY_BYTES - 1
-        assert last_of_hello == 28 and FLAG == ESCAPE ^ 3 == 0x7E
-        m.d.comb += [
-            flag.eq(Mux(tail, part[2], index[7])),
-            in_body.eq(~index[7] & (index[3:5].any() | index[:3].all())),
-            valued.eq(index[3] & index[2] & index[0] & ~hello),
-        ]
-
-        with m.State("MAKE"):
-            state = Cat(busy, self.result, self.program_valid, self.fault, self.drifted)
-            m.d.comb += [crc.clear.eq(index[7]), crc.step.eq(passes & ~flag & ~self.turning), crc.rotate.eq(tail)]
-            # Some numbers must turn as a whole: twice eight bits.
-            m.d.comb += turns.eq(~tail & ~in_body & index[2] & (index[1] ^ index[0]))
-            with m.If(flag):
-                m.d.comb += bit.eq(count.any() & ~count.all())
-            with m.Elif(tail):
-                m.d.comb += bit.eq(~crc.low)
-            with m.Elif(in_body):
-                with m.If(hello):
-                    m.d.comb += self.addr.eq(index | IDENTITY_BITS)
-                with m.Else():
-                    m.d.comb += bit.eq(Mux(valued, self.value_bit, self.status))
-            with m.Elif(index[2]):
-                m.d.comb += number.eq(numbers[0] ^ (carry & index[1]))
-                with m.If(index[1]):
-                    m.d.comb += bit.eq(number)
-                    with m.If(passes):
-                        m.d.sync += carry.eq(carry & numbers[0])
-                with m.Elif(index[0]):
-                    m.d.comb += bit.eq((state >> count)[0])
-                with m.Else():
-                    m.d.comb += bit.eq((error >> count)[0])
-            with m.Elif(index[:2].any()):
-                m.d.comb += bit.eq(byte[0] & readable)
-            with m.Else():
-                m.d.comb += bit.eq(Const(PROTOCOL, 8).bit_select(count, 1))
-            with m.If(in_body & ~tail & ~hello):
-                m.d.comb += [
-                    self.take_status.eq((index[:4] == _BODY) & ~passes),
-                    self.take_value.eq(valued & ~part.any() & ~passes),
-                    self.word_step.eq(passes),
-                ]
-            with m.If(ends & ~self.turning):
-                m.next = "SEND"
-
-        with m.State("SEND"):
-            escaped = Signal()
-            special = Signal()
-            m.d.comb += [
-                keep.eq(1),
-                special.eq(((byte == FLAG) | (byte == ESCAPE)) & ~flag),
-                self.tx.valid.eq(phase == 0),
-                # What is escaped differs from the escape in two bits only.
-                self.tx.payload.eq(byte ^ Mux(escaped, INVERT, 0)),
-            ]
-            with m.If(special & ~escaped):
-                m.d.comb += self.tx.payload[:2].eq(ESCAPE & 3)
-            # Numbers 6, 12 and 28 among those that come in their place.
-            last = Signal()
-            with m.If(index[2] & ~index[7]):
-                with m.If(index[3]):
-                    m.d.comb += last.eq(index[4] | (status & ~index[0]))
-                with m.Else():
-                    m.d.comb += last.eq(~index[4] & index[1] & ~index[0] & ~(fine & (hello | tells)))
-            with m.If(self.tx.valid & self.tx.ready):
-                m.d.sync += escaped.eq(special & ~escaped)
-                with m.If(escaped | ~special):
-                    m.next = "MAKE"
-                    with m.If(tail):
-                        m.d.sync += part.eq(part + 1)
-                        with m.If(part[2]):
-                            m.d.sync += tail.eq(0)
-                            m.d.comb += self.release.eq(1)
-                            m.next = "IDLE"
-                    with m.Elif(valued & in_body):
-                        m.d.sync += part.eq(part + 1)
-                        with m.If(part == size - 1):
-                            m.d.sync += part.eq(0)
-                            m.d.comb += self.advance.eq(1)
-                            m.d.sync += tail.eq(self.target[:8] == end)
-                    with m.Else():
-                        m.d.comb += step.eq(1)
-                        m.d.sync += tail.eq(last)
