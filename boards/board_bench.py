@@ -38,7 +38,7 @@ FIGURES = ("lut", "ff", "bram", "dsp", "spram", "fmax_hz", "met", "seed", "sha25
 _CODE = (
     "rtl_gen/*.py", "refmodel/*config.py", "refmodel/*layout.py", "boards/boot.py", "boards/build.py",
     "boards/bram_registers.py", "boards/carries.py", "boards/flash_image.py", "boards/link/*.py", "boards/memories.py",
-    "boards/netlists.py", "boards/pll.py", "boards/top.py", "boards/uart.py",
+    "boards/netlists.py", "boards/pll.py", "boards/steps.py", "boards/top.py", "boards/uart.py",
 )  # fmt: skip
 
 

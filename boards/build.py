@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,8 +13,9 @@ from refmodel.config import CoreConfig
 from refmodel.errors import BoardError, SkipspikeError, ToolError
 
 from .files import write_text
-from .netlists import finish_netlist
+from .netlists import finish_netlist, mark_collision_free
 from .registry import Board
+from .steps import StepFailed, run_step, shortage
 from .tools import FLOW_TOOLS, Kind, Tool, find_tools
 from .top import BoardTop
 
@@ -77,40 +76,6 @@ def _silent(message: str) -> None:
     del message
 
 
-def mark_collision_free(il: str) -> str:
-    """Lets synthesis leave out collision logic where a memory says ``attrs={"no_rw_check": 1}``.
-
-    Amaranth promises the old word when a clocked port reads what another one writes, and block RAMs do not, so Yosys
-    adds comparators, bypass multiplexers and two flip-flops a bit. It honours ``no_rw_check`` only for ports whose
-    register it finds itself; Amaranth's ports have theirs already and are marked here (COLLISION_X_MASK).
-    """
-    lines = il.split("\n")
-    marked: set[str] = set()  # of the present module
-    attribute = False
-    cell: int | None = None
-    for index, line in enumerate(lines):
-        text = line.strip()
-        if text.startswith("module "):
-            marked.clear()
-        elif text.startswith("attribute "):
-            attribute = attribute or text == r"attribute \no_rw_check 1"
-            continue
-        elif text.startswith("memory ") and attribute:
-            marked.add(text.rsplit(" ", 1)[-1])
-        elif text.startswith("cell $memrd_v2 "):
-            cell = index
-        elif text == "end" and cell is not None:
-            memory = next(part for part in lines[cell:index] if "\\MEMID" in part).split('"')[1].replace("\\\\", "\\")
-            if memory in marked and any(part.strip() == r"parameter \CLK_ENABLE 1" for part in lines[cell:index]):
-                for at in range(cell, index):
-                    if "\\COLLISION_X_MASK" in lines[at]:
-                        head, mask = lines[at].rsplit("'", 1)
-                        lines[at] = f"{head}'{'1' * len(mask)}"
-            cell = None
-        attribute = False
-    return "\n".join(lines)
-
-
 def synthesis(board: Board) -> str:
     """Yosys' command for the board's device: of the iCE40 only the UltraPlus has multipliers."""
     plain = board.family == "ice40" and not board.dsps
@@ -149,65 +114,6 @@ def _pack_command(board: Board, tool: Tool) -> list[str]:
     if board.family == "ice40":
         return [tool.executable, "top.asc", board.bitstream_name]
     return [tool.executable, "--compress", *board.pack_options, "--input", "top.config", "--bit", board.bitstream_name]
-
-
-def _last_error(log: str) -> str:
-    """The most telling line of a failed tool's log."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"(?i)(fatal )?error\b|.*\bERROR:", line)]
-    # nextpnr closes with a line that only counts its errors.
-    errors = [line for line in errors if "Program finished" not in line] or errors
-    return re.sub(r"^(?i:error):?\s*", "", (errors or lines or ["it wrote nothing"])[-1])
-
-
-def _shortage(board: Board, log: str) -> str | None:
-    """What does not fit, from nextpnr's list of resources before placement."""
-    names = {
-        "ICESTORM_LC": "LCs",
-        "ICESTORM_RAM": "block RAMs",
-        "ICESTORM_DSP": "DSPs",
-        "ICESTORM_SPRAM": "SPRAMs",
-        "SB_IO": "pins",
-        "TRELLIS_COMB": "LUTs",
-        "TRELLIS_FF": "flip-flops",
-        "DP16KD": "block RAMs",
-        "MULT18X18D": "multipliers",
-    }
-    short = []
-    for name, used, available in re.findall(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s", log, re.MULTILINE):
-        if int(used) > int(available):
-            short.append(f"{used} {names.get(name, name)} of {available}")
-    return f"design does not fit {board.name}: needs {' and '.join(dict.fromkeys(short))}" if short else None
-
-
-def _run(step: str, command: list[str], folder: Path, timeout: float | None) -> str:
-    """Runs one step with its log in the folder; returns the log. ToolError if it fails."""
-    log_path = folder / f"{step}.log"
-    name = Path(command[0]).name
-    try:
-        # Relative paths in the folder: the YoWASP tools see a sandboxed file system. The log can be watched growing.
-        with log_path.open("wb") as log_file:
-            done = subprocess.run(
-                command, cwd=folder, stdout=log_file, stderr=subprocess.STDOUT, check=False, timeout=timeout
-            )
-    except OSError as error:
-        raise ToolError(f"{name} could not be started: {error.strerror}") from None
-    except subprocess.TimeoutExpired:
-        raise ToolError(f"{name} took longer than {timeout:g} s; allow more time") from None
-    log = log_path.read_text(errors="replace").replace(str(folder.resolve()) + "/", "")
-    write_text(log_path, log)
-    if done.returncode != 0:
-        raise _StepFailed(name, log, log_path)
-    return log
-
-
-class _StepFailed(ToolError):
-    """A tool ended with an error; ``log`` is what it wrote."""
-
-    def __init__(self, name: str, log: str, log_path: Path) -> None:
-        super().__init__(f"{name}: {_last_error(log)} (log: {log_path})")
-        self.log = log
-        self.log_path = log_path
 
 
 def read_json(path: Path, what: str) -> Any:
@@ -318,14 +224,14 @@ def build(
     }
     try:
         made = _flow(board, top, folder, record, tools, seed, progress, options, step_timeout)
-    except _StepFailed as error:
+    except StepFailed as error:
         message = str(error)
-        shortage = _shortage(board, error.log)
-        if shortage is not None:
-            message = f"{shortage} (log: {error.log_path})"
+        short = shortage(board, error.log)
+        if short is not None:
+            message = f"{short} (log: {error.log_path})"
         record["error"] = message.replace(str(folder) + "/", "")
         write_text(folder / RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")
-        raise (BoardError(message) if shortage is not None else ToolError(message)) from None
+        raise (BoardError(message) if short is not None else ToolError(message)) from None
     except SkipspikeError as error:
         record["error"] = str(error).replace(str(folder) + "/", "")
         write_text(folder / RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")
@@ -368,12 +274,12 @@ def _flow(
 
     hint = " (the first start of a YoWASP tool compiles it: about a minute)" if kind == "yowasp" else ""
     progress(f"synthesise: {Path(yosys.executable).name} {yosys.version}{hint}")
-    _run("synth", [yosys.executable, "-s", "synth.ys"], folder, step_timeout)
+    run_step("synth", [yosys.executable, "-s", "synth.ys"], folder, step_timeout)
     finish_netlist(folder / NETLIST)
     cells = netlist_cells(folder)
 
     progress(f"place and route: {Path(nextpnr.executable).name} {nextpnr.version}, seed {seed}")
-    _run("place", _place_command(board, nextpnr, seed=seed, options=nextpnr_options), folder, step_timeout)
+    run_step("place", _place_command(board, nextpnr, seed=seed, options=nextpnr_options), folder, step_timeout)
     report = read_json(folder / REPORT, "place and route did not finish there")
     utilisation = _utilisation(board, report, cells)
     fmax, target = sync_clock(report, record["clock_hz"])
@@ -382,7 +288,7 @@ def _flow(
     progress(f"timing: {fmax / 1e6:.1f} MHz for {target / 1e6:g} MHz, {'met' if met else 'NOT MET'}")
 
     progress(f"pack: {Path(packer.executable).name} {packer.version}")
-    _run("pack", _pack_command(board, packer), folder, step_timeout)
+    run_step("pack", _pack_command(board, packer), folder, step_timeout)
     bitstream = folder / board.bitstream_name
     if not bitstream.is_file():
         raise ToolError(f"{Path(packer.executable).name} wrote no bitstream (log: {folder / 'pack.log'})")

@@ -16,10 +16,9 @@ from refmodel.config import CoreConfig
 from refmodel.errors import ToolError
 from rtl_gen.core import Core
 
-from .build import mark_collision_free
 from .core_devices import Device
 from .core_harness import CORE, core_ports, harness_il, stub_il
-from .netlists import finish_netlist
+from .netlists import finish_netlist, mark_collision_free
 from .sizes import RECIPES, Runner, Size, ToolRunner, count, try_recipes
 from .tools import Kind, find_tools
 

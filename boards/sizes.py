@@ -18,9 +18,9 @@ from amaranth.back import rtlil
 
 from refmodel.errors import ToolError
 
-from .build import SYNTHESIS, mark_collision_free
+from .build import SYNTHESIS
 from .files import write_text
-from .netlists import finish_netlist
+from .netlists import finish_netlist, mark_collision_free
 from .registry import get_board
 from .report import component_cells
 from .tools import Kind, find_tools

@@ -96,7 +96,7 @@ def networks(
 
 def _row(network: str, board: Board, data: str | Path | None, samples: int) -> dict[str, Any]:
     """One network on one board's core."""
-    from refmodel.errors import CompileError, ConfigError, SkipspikeError
+    from refmodel.errors import CompileError, ConfigError, NetworkError, SkipspikeError
     from refmodel.features import with_features
     from refmodel.outline import outline
     from refmodel.quantized import QuantizedNetwork
@@ -119,14 +119,19 @@ def _row(network: str, board: Board, data: str | Path | None, samples: int) -> d
         made: Workload | None = None
         config, why = board.core, None
         if is_affordable(shape, board.core):
-            net = quantised(open_network(network), None, board.core)
-            x, source = _inputs(net, data, samples)
+            whole = open_network(network)
             try:
-                config = core_for(board, net)
-                made = exact_workload(net, config, x)
-                row |= {"exact": True, "fits": True, "data": source, "samples": len(x)}
-            except (CompileError, ConfigError) as error:
-                shape, why = net, str(error)
+                net = quantised(whole, None, board.core)
+            except NetworkError as error:  # the core's sums or membranes are too narrow for its weights
+                why = str(error)
+            else:
+                x, source = _inputs(net, data, samples)
+                try:
+                    config = core_for(board, net)
+                    made = exact_workload(net, config, x)
+                    row |= {"exact": True, "fits": True, "data": source, "samples": len(x)}
+                except (CompileError, ConfigError) as error:
+                    shape, why = net, str(error)
         if made is None:
             row |= {"exact": False, "fits": False, "data": "densities"}
             try:
@@ -230,7 +235,7 @@ def _remarks(row: dict[str, Any]) -> list[str]:
     made = [] if row["exact"] else ["expected"]
     if row["exact"] and row["data"] == "random":
         made.append("random inputs")
-    return made if row["fits"] else [*made, "needs larger memories"]
+    return made if row["fits"] else [*made, "needs a larger core"]
 
 
 def _write(folder: Path, rows: list[dict[str, Any]]) -> list[Path]:

@@ -13,6 +13,7 @@ from amaranth.back import rtlil
 from amaranth.lib.memory import Memory
 
 from boards import build as build_module
+from boards import netlists
 from boards.build import build
 from boards.registry import get_board
 from boards.report import format_report, report
@@ -180,7 +181,7 @@ class _Memories(Elaboratable):
 
 def test_only_marked_memories_lose_their_collision_logic():
     text = rtlil.convert(_Memories(), ports=[], emit_src=False, name="top")
-    marked = build_module.mark_collision_free(text)
+    marked = netlists.mark_collision_free(text)
     changed = [(a, b) for a, b in zip(text.split("\n"), marked.split("\n"), strict=True) if a != b]
     assert [b.strip() for _, b in changed] == [r"parameter \COLLISION_X_MASK 1'1"]
     assert text.index(r"memory width 8 size 512 \marked") > 0

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from boards.core_table import with_section
-from refmodel.errors import CompileError, DataError
+from refmodel.errors import CompileError, DataError, NetworkError
 from skipspike import bench_networks, models, workload
 from skipspike.bench_networks import BOARDS, LITERATURE, markdown, read_table
 from skipspike.cli import app
@@ -75,13 +75,23 @@ def test_what_does_not_fit_is_expected_or_has_no_figures(small: str, monkeypatch
     monkeypatch.setattr(workload, "exact_workload", refuse)
     (row, _) = json.loads(bench(small, "--data", "random", "--json").stdout)["rows"]
     assert (row["exact"], row["fits"], row["reason"], row["samples"]) == (False, False, "too large", 0)
-    assert row["clocks"] > 0 and "expected, needs larger memories" in bench(small, "--data", "random").stdout
+    assert row["clocks"] > 0 and "expected, needs a larger core" in bench(small, "--data", "random").stdout
     monkeypatch.setattr(workload, "expected_workload", refuse)
     result = bench(small, "--data", "random")
     assert result.exit_code == 0
     assert all(line.endswith("does not fit") for line in result.stdout.splitlines()[1:3])
     (row, _) = json.loads(bench(small, "--data", "random", "--json").stdout)["rows"]
     assert (row["fits"], row["reason"], row["clocks"]) == (False, "too large", None)
+
+
+def test_sums_too_narrow_for_a_network_are_a_reason(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Any:
+        raise NetworkError("leaves no weights")
+
+    monkeypatch.setattr(models, "quantised", refuse)
+    (row,) = bench_networks.networks([small], boards=["icebreaker"], data="random")["rows"]
+    assert (row["error"], row["reason"], row["fits"], row["exact"]) == (None, "leaves no weights", False, False)
+    assert row["clocks"] > 0
 
 
 def test_failures_are_named_and_end_with_1(small: str) -> None:
