@@ -109,19 +109,20 @@ class Executor(wiring.Component):
         index = Signal(8, init=255)  # of a byte in the request, or in the reply; 255: before it
         restart, step = Signal(), Signal()
         byte = Signal(8)
-        bit = Signal()  # that passes
+        bit = byte[0]  # that passes
+        told = Signal()  # by a reply, in place of it
         keep = Signal()  # the byte turns all the time
-        value = Cat(byte[1:], bit)  # the byte, in a slot's last clock
+        value = Cat(byte[1:], bit)  # the byte of a request, in a slot's last clock
         part = Signal(3)  # of a CRC, or of a result's bytes
         end = Signal(8)  # number of the first byte of the request's CRC; then the low bits of the last result's number
         command, error = Signal(4), Signal(4)
         readable = Signal()
         numbers = Signal(16)  # session and expected sequence; they turn
         carry = Signal()  # a number is taken
-        running = Signal()
+        running, busy = Signal(), Signal()
         waited = Signal(range(WAIT_TICKS + 1))
         space, ordered = Signal(), Signal()
-        busy = self.busy | running
+        asks, restarts, counts, freed = Signal(), Signal(), Signal(), Signal()
         assert Command.WRITE == 4
 
         m.d.comb += [
@@ -129,14 +130,13 @@ class Executor(wiring.Component):
             self.addr.eq(index),
             self.result_addr.eq(self.target[: len(self.result_addr)]),
             ordered.eq(command[2:].any()),
-            bit.eq(byte[0]),
-            crc.bit.eq(bit),
+            told.eq(bit),
+            crc.bit.eq(told),
             port.bit.eq(bit),
             port.space.eq(space),
-            port.kind.eq(Kind.DATA),
         ]
         with m.If(passes | keep):
-            m.d.sync += byte.eq(value)
+            m.d.sync += byte.eq(Cat(byte[1:], told))
         with m.Else():
             m.d.sync += byte.eq(self.byte)
         with m.If(restart):
@@ -148,10 +148,25 @@ class Executor(wiring.Component):
         with m.If(self.done):
             m.d.sync += [running.eq(0), self.result.eq(running)]
 
-        # A state has its error beside it, whether that comes or not: the register takes it where it does.
+        # A state has its error beside it, whether that comes or not: the register takes it where it does. What a slot
+        # decides has its effects a clock later, and a byte's way is chosen before it passes: the link must not be
+        # slower than the core (docs/performance.md).
         code, fails = Signal(4), Signal()
-        with m.If(fails):
-            m.d.sync += error.eq(code)
+        late_code, failed = Signal(4), Signal()
+        m.d.sync += [late_code.eq(code), failed.eq(fails)]
+        with m.If(failed):
+            m.d.sync += error.eq(late_code)
+        go, kind = Signal(), Signal(Kind, init=Kind.DATA)
+        with m.If(~passes):
+            m.d.sync += [port.go.eq(go), port.kind.eq(kind)]
+        m.d.sync += [
+            busy.eq(self.busy | running),
+            self.start.eq(asks),
+            self.resume.eq(value[0]),
+            self.core_reset.eq(restarts),
+            self.advance.eq(counts),
+            self.release.eq(freed),
+        ]
 
         #: What the session and the sequence number become as they turn.
         number = Signal()
@@ -244,7 +259,7 @@ class Executor(wiring.Component):
                     with m.If(~error.any()):
                         m.d.comb += fails.eq(~fits)
                         with m.If(fits):
-                            m.d.comb += self.core_reset.eq(command == Command.RESET)
+                            m.d.comb += restarts.eq(command == Command.RESET)
                             with m.If(command == Command.RUN):
                                 m.next = "WAIT"
                             with m.Elif(command[2]):
@@ -252,7 +267,7 @@ class Executor(wiring.Component):
 
             with m.State("ARGUMENTS"):  # an address, or the CRC of an image
                 checks = command == Command.COMMIT
-                m.d.comb += [port.kind.eq(Mux(checks, Kind.CHECK, Kind.ADDRESS)), port.go.eq(1)]
+                m.d.comb += [kind.eq(Mux(checks, Kind.CHECK, Kind.ADDRESS)), go.eq(1)]
                 with m.If(ends):
                     m.d.comb += step.eq(1)
                     with m.If(index[:2] == Mux(checks, 3, 2)):
@@ -300,8 +315,7 @@ class Executor(wiring.Component):
                         with m.Else():  # RUN
                             m.d.comb += [
                                 fails.eq(~self.program_valid | flags),
-                                self.start.eq(self.program_valid & ~flags),
-                                self.resume.eq(value[0]),
+                                asks.eq(self.program_valid & ~flags),
                             ]
 
             with m.State("BEGIN"), m.If(ends):
@@ -309,7 +323,7 @@ class Executor(wiring.Component):
                 m.next = "WORDS"
 
             with m.State("WORDS"):
-                m.d.comb += port.go.eq(~self.turning & (index != end))
+                m.d.comb += go.eq(~self.turning & (index != end))
                 m.d.comb += code.eq(Mux(self.turning, Error.BUSY, Mux(self.outside, Error.RANGE, Error.LENGTH)))
                 with m.If(ends):
                     with m.If(self.turning):
@@ -332,7 +346,7 @@ class Executor(wiring.Component):
 
             shared = Shared(
                 crc=crc,
-                bit=bit,
+                told=told,
                 byte=byte,
                 keep=keep,
                 index=index,
@@ -348,6 +362,8 @@ class Executor(wiring.Component):
                 carry=carry,
                 busy=busy,
                 ends=ends,
+                counts=counts,
+                freed=freed,
             )
             add_reply_states(m, self, shared)
 

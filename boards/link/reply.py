@@ -34,15 +34,16 @@ _VALUES = _BODY + STATUS_BYTES
 class Shared:
     """Signals that the states of a request and those of its reply have in common.
 
-    crc: the unit of both.  byte: the register that turns; bit: of it, that passes; keep: it turns all the time.
+    crc: the unit of both.  byte: the register that turns; told: what enters it, its own bit or one of a reply; keep:
+    it turns all the time.
     index: number of a byte, 255 before the first; step: to the next.  part: of a CRC's or a result's bytes.
     end: low bits of the last result's number.  command, error: of the request; readable: its CRC was right.
     numbers: session and expected sequence; turns: they do; number: what comes in; carry: a number is taken.
-    busy: the core runs.  ends: the slot does.
+    busy: the core runs.  ends: the slot does.  counts: the address does, behind a result.  freed: the buffer is.
     """
 
     crc: Any
-    bit: Any
+    told: Any
     byte: Any
     keep: Any
     index: Any
@@ -58,11 +59,13 @@ class Shared:
     carry: Any
     busy: Any
     ends: Any
+    counts: Any
+    freed: Any
 
 
 def add_reply_states(m: Module, executor: Any, shared: Shared) -> None:
     """Adds the states MAKE and SEND to the open state machine of an executor; they begin after its state ANSWER."""
-    crc, bit, byte, index, part = shared.crc, shared.bit, shared.byte, shared.index, shared.part
+    crc, told, byte, index, part = shared.crc, shared.told, shared.byte, shared.index, shared.part
     numbers, number, turns, carry, error = shared.numbers, shared.number, shared.turns, shared.carry, shared.error
     phase = executor.phase
     passes = passing(phase)
@@ -77,6 +80,12 @@ def add_reply_states(m: Module, executor: Any, shared: Shared) -> None:
     assert (_ERROR, _STATE, _EXPECTED, _BODY, _VALUES) == (4, 5, 6, 7, 13)
     last_of_hello = REPLY_HEADER_BYTES + IDENTITY_BYTES - 1
     assert last_of_hello == 28 and FLAG == ESCAPE ^ 3 == 0x7E
+    # Again and again while the address turns; what is taken last, in the slot in which it passes, counts.
+    takes_status, takes_value, moves, moving = Signal(), Signal(), Signal(), Signal()
+    early = ~phase[2:].any()
+    m.d.sync += [executor.take_status.eq(takes_status), executor.take_value.eq(takes_value)]
+    m.d.sync += moving.eq(Mux(passes, moving, moves))
+    m.d.comb += executor.word_step.eq(moving & passes)
     m.d.comb += [
         flag.eq(Mux(tail, part[2], index[7])),
         in_body.eq(~index[7] & (index[3:5].any() | index[:3].all())),
@@ -89,33 +98,33 @@ def add_reply_states(m: Module, executor: Any, shared: Shared) -> None:
         # Some numbers must turn as a whole: twice eight bits.
         m.d.comb += turns.eq(~tail & ~in_body & index[2] & (index[1] ^ index[0]))
         with m.If(flag):
-            m.d.comb += bit.eq(count.any() & ~count.all())
+            m.d.comb += told.eq(count.any() & ~count.all())
         with m.Elif(tail):
-            m.d.comb += bit.eq(~crc.low)
+            m.d.comb += told.eq(~crc.low)
         with m.Elif(in_body):
             with m.If(hello):
                 m.d.comb += executor.addr.eq(index | IDENTITY_BITS)
             with m.Else():
-                m.d.comb += bit.eq(Mux(valued, executor.value_bit, executor.status))
+                m.d.comb += told.eq(Mux(valued, executor.value_bit, executor.status))
         with m.Elif(index[2]):
             m.d.comb += number.eq(numbers[0] ^ (carry & index[1]))
             with m.If(index[1]):
-                m.d.comb += bit.eq(number)
+                m.d.comb += told.eq(number)
                 with m.If(passes):
                     m.d.sync += carry.eq(carry & numbers[0])
             with m.Elif(index[0]):
-                m.d.comb += bit.eq((state >> count)[0])
+                m.d.comb += told.eq((state >> count)[0])
             with m.Else():
-                m.d.comb += bit.eq((error >> count)[0])
+                m.d.comb += told.eq((error >> count)[0])
         with m.Elif(index[:2].any()):
-            m.d.comb += bit.eq(byte[0] & shared.readable)
+            m.d.comb += told.eq(byte[0] & shared.readable)
         with m.Else():
-            m.d.comb += bit.eq(Const(PROTOCOL, 8).bit_select(count, 1))
+            m.d.comb += told.eq(Const(PROTOCOL, 8).bit_select(count, 1))
         with m.If(in_body & ~tail & ~hello):
             m.d.comb += [
-                executor.take_status.eq((index[:4] == _BODY) & ~passes),
-                executor.take_value.eq(valued & ~part.any() & ~passes),
-                executor.word_step.eq(passes),
+                takes_status.eq((index[:4] == _BODY) & early),
+                takes_value.eq(valued & ~part.any() & early),
+                moves.eq(1),
             ]
         with m.If(shared.ends & ~executor.turning):
             m.next = "SEND"
@@ -147,13 +156,13 @@ def add_reply_states(m: Module, executor: Any, shared: Shared) -> None:
                     m.d.sync += part.eq(part + 1)
                     with m.If(part[2]):
                         m.d.sync += tail.eq(0)
-                        m.d.comb += executor.release.eq(1)
+                        m.d.comb += shared.freed.eq(1)
                         m.next = "IDLE"
                 with m.Elif(valued & in_body):
                     m.d.sync += part.eq(part + 1)
                     with m.If(part == size - 1):
                         m.d.sync += part.eq(0)
-                        m.d.comb += executor.advance.eq(1)
+                        m.d.comb += shared.counts.eq(1)
                         m.d.sync += tail.eq(executor.target[:8] == shared.end)
                 with m.Else():
                     m.d.comb += shared.step.eq(1)
