@@ -168,6 +168,10 @@ class Executor(wiring.Component):
             self.release.eq(freed),
         ]
 
+        # Nothing of these changes but at a slot's ends.
+        at_end, far = Signal(), Signal()
+        m.d.sync += [at_end.eq(index == end), far.eq(self.beyond | self.target[len(self.result_addr) :].any())]
+
         #: What the session and the sequence number become as they turn.
         number = Signal()
         turns = Signal()
@@ -198,7 +202,7 @@ class Executor(wiring.Component):
 
             with m.State("CHECK"):
                 tail = Signal()
-                m.d.comb += [tail.eq((index == end) | part.any()), crc.rotate.eq(tail), crc.step.eq(passes)]
+                m.d.comb += [tail.eq(at_end | part.any()), crc.rotate.eq(tail), crc.step.eq(passes)]
                 m.d.comb += [code.eq(Error.CRC), fails.eq(passes & tail & (bit == crc.low))]
                 with m.If(ends):
                     m.d.comb += step.eq(1)
@@ -247,13 +251,14 @@ class Executor(wiring.Component):
 
             with m.State("DISPATCH"):
                 fits = Signal()
-                m.d.comb += [fits.eq(end == HEADER_BYTES), code.eq(Error.LENGTH)]
+                m.d.sync += fits.eq(end == HEADER_BYTES)
                 with m.If(command == Command.RUN):
-                    m.d.comb += fits.eq(end == HEADER_BYTES + 1)
+                    m.d.sync += fits.eq(end == HEADER_BYTES + 1)
                 with m.If((command == Command.COMMIT) | (command == Command.RESULTS)):
-                    m.d.comb += fits.eq(end == _BEHIND)
+                    m.d.sync += fits.eq(end == _BEHIND)
                 with m.If(command == Command.WRITE):
-                    m.d.comb += fits.eq(end[3:].any())
+                    m.d.sync += fits.eq(end[3:].any())
+                m.d.comb += code.eq(Error.LENGTH)
                 with m.If(ends):
                     m.next = "ANSWER"
                     with m.If(~error.any()):
@@ -310,7 +315,6 @@ class Executor(wiring.Component):
                                 m.d.comb += fails.eq(1)
                                 m.next = "ANSWER"
                         with m.Elif(results):
-                            far = self.beyond | self.target[len(self.result_addr) :].any()
                             m.d.comb += fails.eq(~self.result | far)
                         with m.Else():  # RUN
                             m.d.comb += [
@@ -323,14 +327,14 @@ class Executor(wiring.Component):
                 m.next = "WORDS"
 
             with m.State("WORDS"):
-                m.d.comb += go.eq(~self.turning & (index != end))
+                m.d.comb += go.eq(~self.turning & ~at_end)
                 m.d.comb += code.eq(Mux(self.turning, Error.BUSY, Mux(self.outside, Error.RANGE, Error.LENGTH)))
                 with m.If(ends):
                     with m.If(self.turning):
                         with m.If(waited[-1]):
                             m.d.comb += fails.eq(1)
                             m.next = "ANSWER"
-                    with m.Elif(index != end):
+                    with m.Elif(~at_end):
                         m.d.comb += step.eq(1)
                         m.d.sync += waited.eq(0)
                     with m.Else():  # the last word has been taken

@@ -84,6 +84,8 @@ def add_reply_states(m: Module, executor: Any, shared: Shared) -> None:
     takes_status, takes_value, moves, moving = Signal(), Signal(), Signal(), Signal()
     early = ~phase[2:].any()
     m.d.sync += [executor.take_status.eq(takes_status), executor.take_value.eq(takes_value)]
+    told_all = Signal()  # the last result
+    m.d.sync += told_all.eq(executor.target[:8] == shared.end)
     m.d.sync += moving.eq(Mux(passes, moving, moves))
     m.d.comb += executor.word_step.eq(moving & passes)
     m.d.comb += [
@@ -163,7 +165,7 @@ def add_reply_states(m: Module, executor: Any, shared: Shared) -> None:
                     with m.If(part == size - 1):
                         m.d.sync += part.eq(0)
                         m.d.comb += shared.counts.eq(1)
-                        m.d.sync += tail.eq(executor.target[:8] == shared.end)
+                        m.d.sync += tail.eq(told_all)
                 with m.Else():
                     m.d.comb += shared.step.eq(1)
                     m.d.sync += tail.eq(last)
