@@ -201,6 +201,8 @@ def build(
     ToolError: a tool is missing or failed. BoardError: the design does not fit. ConfigError: it cannot be made.
     ``build.json`` then has ``status`` "failed" and the message.
     """
+    if top is None:
+        top = BoardTop(board, config, store_init)
     folder = Path(out_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -209,8 +211,6 @@ def build(
     # A folder never looks finished while it holds another build's files.
     for name in (RECORD, REPORT, NETLIST, board.bitstream_name):
         (folder / name).unlink(missing_ok=True)
-    if top is None:
-        top = BoardTop(board, config, store_init)
     options = NEXTPNR_OPTIONS[board.family] if nextpnr_options is None else tuple(nextpnr_options)
     config = getattr(top, "config", config)
     record: dict[str, Any] = {

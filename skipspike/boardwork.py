@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +52,7 @@ def build(
     bits: int | None = None,
     core: str | Path = "auto",
     seed: int = 1,
+    clock_hz: int | None = None,
     tools: Literal["yowasp", "native"] = "yowasp",
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -59,13 +61,16 @@ def build(
     Where the resting store is block RAM, the program is in the bitstream; SPRAM gets it over the host link. Of a board
     that takes it from its flash, "+boot" or "+flash", ``flash`` is the image of both, compared with what they
     were made of.
-    ``core``: as :func:`skipspike.cores.mapped` takes it.  A design that misses its clock is built all the same: see
-    ``timing_met``.  Raises SkipspikeError.
+    ``core``: as :func:`skipspike.cores.mapped` takes it.  clock_hz: of the core, by default the board's.  A design that
+    misses its clock is built all the same: see ``timing_met``.  Raises SkipspikeError, for a clock that the PLL cannot
+    make, too.
     """
     from boards.build import build as run
     from boards.flash_files import starts_from_flash, verify_folder, write_flash
 
     found, program = compiled(network, board, bits, core, progress)
+    if clock_hz is not None:
+        found = replace(found, clock_hz=clock_hz)
     in_bitstream = program.config.store == "bram"
     made = run(
         found,

@@ -279,6 +279,9 @@ def build(
     bits: Bits = None,
     core: CoreChoice = "auto",
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of placement and routing.")] = 1,
+    clock: Annotated[
+        float | None, typer.Option(metavar="MHZ", min=0, help="The core's clock, instead of the board's.")
+    ] = None,
     tools: Annotated[Tools, typer.Option(help="Wheels, or native tools on PATH.")] = Tools.yowasp,
     as_json: Json = False,
 ) -> None:
@@ -292,7 +295,15 @@ def build(
 
     finish(
         lambda p: api.build(
-            network, board=board, out=out, bits=bits, core=core, seed=seed, tools=tools.value, progress=p
+            network,
+            board=board,
+            out=out,
+            bits=bits,
+            core=core,
+            seed=seed,
+            clock_hz=None if clock is None else round(clock * 1e6),
+            tools=tools.value,
+            progress=p,
         ),
         views.build,
         as_json,
@@ -360,7 +371,7 @@ def _difference(result: dict[str, Any]) -> str | None:
 def _late(result: dict[str, Any]) -> str:
     return (
         f"warning: the clock is not met: {result['fmax_hz'] / 1e6:.2f} MHz for {result['clock_hz'] / 1e6:.2f} MHz; "
-        "try another --seed"
+        "try another --seed, or a slower --clock (of `skipspike build`)"
     )
 
 

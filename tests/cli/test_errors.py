@@ -114,6 +114,13 @@ def test_a_network_too_big_for_the_board(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_clock_that_the_pll_cannot_make(small: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for clock, message in (("400", "PLL's output must be 16 to 275 MHz, not 400 MHz"), ("0", "16 to 275 MHz")):
+        line = refused("build", small, "--board", "icebreaker", "-o", str(out), "--clock", clock)
+        assert message in line and not out.exists()
+
+
 def test_bits_of_a_network_that_is_quantised_already(tmp_path: Path) -> None:
     path = tmp_path / "whole.skn"
     from skipspike.models import quantised
