@@ -70,7 +70,7 @@ def fake_tools(monkeypatch, tmp_path):
     """Tools that are shell scripts; by default each writes what the next one needs."""
     scripts = {
         "yosys": """echo '{"modules": {"top": {"cells": {"a": {"type": "SB_DFF"}}}}}' > top.json""",
-        "nextpnr-ice40": """echo '{"fmax": {"clk": {"achieved": 20.0, "constraint": 24.0015}},
+        "nextpnr-ice40": """echo '{"fmax": {"clk": {"achieved": 20.0, "constraint": 30.0015}},
             "utilization": {"ICESTORM_LC": {"used": 7, "available": 5280}}}' > report.json""",
         "icepack": "echo bits > top.bin",
     }
@@ -96,7 +96,7 @@ def _try(stub_core, tmp_path, **options):
 def test_missed_timing_is_said_not_hidden(fake_tools, stub_core, tmp_path):
     steps = []
     result = _try(stub_core, tmp_path, progress=steps.append)
-    assert not result.timing_met and result.fmax_hz == 20e6 and result.target_hz == 24e6
+    assert not result.timing_met and result.fmax_hz == 20e6 and result.target_hz == 30e6
     assert any("NOT MET" in step for step in steps)
     assert json.loads((tmp_path / "out" / "build.json").read_text())["timing_met"] is False
     assert result.utilisation["lut"] == {"used": 7, "available": 5280}
@@ -137,7 +137,7 @@ def test_failed_build_leaves_no_old_bitstream(fake_tools, stub_core, tmp_path):
         ("icepack", "exit 0", "wrote no bitstream"),
         ("yosys", "exit 0", "yosys wrote no top.json"),
         ("nextpnr-ice40", "exit 0", "report.json is missing"),
-        ("nextpnr-ice40", """echo '{"fmax": {}, "utilization": {}}' > report.json""", "no clock constrained to 24 MHz"),
+        ("nextpnr-ice40", """echo '{"fmax": {}, "utilization": {}}' > report.json""", "no clock constrained to 30 MHz"),
         ("yosys", "echo '{}' > top.json", "yosys wrote a damaged netlist"),
     ],
 )

@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def small(folder: Path) -> Callable[[], SimulatedBoard]:
     """Boards with a small core, its link quick to give up; their line's rate is no divisor of the clock."""
-    made = design(get_board("icebreaker"), SMALL, baud=4_880_000, timeout_clocks=4096)
+    made = design(get_board("icebreaker"), SMALL, baud=6_100_000, timeout_clocks=4096)
     return lambda: SimulatedBoard("icebreaker", SMALL, design=made, folder=folder)
 
 
