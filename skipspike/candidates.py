@@ -22,7 +22,7 @@ _EVENT_LANES, _OUTPUT_LANES, TIME_LANES = (1, 2, 4, 8, 16), (8, 16, 32, 64, 128,
 #: Part of the device's logic cells that place and route still handles.
 FILL = {"ice40": 0.93, "ecp5": 0.85}
 #: Part of the expected Fmax that a clock may be.
-CLOCK_MARGIN = 0.8
+CLOCK_MARGIN = 0.7
 BLOCKS = "block RAMs"
 #: Fields of a core that the network decides, whatever the shape.
 _WIDTHS = ("acc_width", "membrane_width", "leak_terms", "leak_shift_max", "leak_bits", "rectify", "signed_sources")
