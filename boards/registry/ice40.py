@@ -72,10 +72,8 @@ ICEBREAKER = Board(
     leds=(Led("error", number=0), Led("ready", number=1)),  # red and green: neither is lit during a run
     stores=("flash",),
     flash_offset=PROGRAM_OFFSET,
-    beside_flash=(
-        ("event_lanes", 1),
-        ("bank_depth", 256),
-    ),  # two lanes leave no room, and the flash is slower than one
+    # What reads the flash leaves no room for four time lanes, and it is slower than half of them.
+    beside_flash=(("time_lanes", 2), ("max_planes", 6)),
 )
 
 BOARDS = (
